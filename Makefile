@@ -1,0 +1,66 @@
+# Harkara. `make help` lists what there is; each target makes its own environment first.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+TOOLS := .harkara/tools
+UV := $(or $(shell command -v uv 2>/dev/null),$(TOOLS)/bin/uv)
+BIN := .venv/bin
+export UV_PYTHON := $(PYTHON)
+export UV_PYTHON_DOWNLOADS := never
+
+RECIPIENTS ?= 1000
+KILL ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up check lint types format unit test requirements docs bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(TOOLS)/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Harkara needs Python 3.11 or newer; name one with PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/.made: uv.lock pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml) | $(if $(filter $(TOOLS)%,$(UV)),$(TOOLS)/bin/uv)
+	@$(UV) sync --frozen --all-packages --quiet
+	@touch $@
+
+setup: .venv/.made ## make the environment (.venv) from uv.lock
+
+demo: setup ## the whole system on this machine: a run of RECIPIENTS=1000 to its end (KILL=dispatcher kills it in the middle)
+	@$(BIN)/harkara demo --recipients $(RECIPIENTS) $(if $(KILL),--kill $(KILL))
+
+up: setup ## the whole system on this machine, staying up, with its URLs printed
+	@$(BIN)/harkara up
+
+lint: setup ## style, import law, types, generated docs, Kubernetes and Compose files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy libs services tests bench
+	@$(BIN)/pytest -q tests/architecture
+
+check: lint unit ## lint, types, architecture and unit tests
+
+format: setup ## format and mend what can be mended
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+unit: setup ## the tests that need no broker
+	@$(BIN)/pytest -q tests/unit tests/contracts
+
+test: setup ## everything that must hold, on a real broker and a real Postgres
+	@$(BIN)/pytest -q tests
+
+requirements: setup ## the requirement rows that no test shows
+	@$(BIN)/python -m tests.requirements_report
+
+docs: setup ## write the generated reference again
+	@$(BIN)/harkara docs
+
+bench: setup ## the benchmarks, each printing its figures
+	@$(BIN)/python bench/webhook_edge.py
+
+clean: ## remove what was made here (not the Kafka jars in the user's cache)
+	@rm -rf .venv .harkara .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

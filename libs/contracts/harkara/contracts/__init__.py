@@ -1,0 +1,1 @@
+"""The wire: topics, envelopes, events and the lifecycle join."""

@@ -1,0 +1,112 @@
+"""CloudEvents 1.0 in Kafka's binary mode: the event is the value (JSON), everything about it is in headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from harkara.contracts.event import Event
+
+Headers = list[tuple[str, bytes]]
+
+CONTENT_TYPE = b"application/json"
+LONGEST_REASON = 2000  # characters of an error kept in a DLQ header: enough to act on, short enough for a header
+
+
+class Undecodable(Exception):
+    """A record that is not one of the topic's events. `str()` says what to mend and holds no value of the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An event as read: `id` is unique per `source`; `subject` is the message id on the message path."""
+
+    event: Event
+    id: str
+    source: str
+    time: datetime | None
+    subject: str | None
+    traceparent: str | None
+
+
+def encode(
+    event: Event,
+    *,
+    event_id: str,
+    source: str,
+    time: datetime,
+    subject: str | None = None,
+    traceparent: str | None = None,
+) -> tuple[bytes, Headers]:
+    """The record's value and headers. `time` is the event's, timezone-aware."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event_id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", event.ce_type.encode()),
+        ("ce_time", time.isoformat().encode()),
+        ("content-type", CONTENT_TYPE),
+    ]
+    if subject is not None:
+        headers.append(("ce_subject", subject.encode()))
+    if traceparent is not None:
+        headers.append(("traceparent", traceparent.encode()))
+    return event.model_dump_json(exclude_none=True).encode(), headers
+
+
+def header(headers: Iterable[tuple[str, bytes]] | None, name: str) -> str | None:
+    """The first header of that name as text, or None; bytes that are not UTF-8 are replaced, never an error."""
+    for key, value in headers or ():
+        if key == name and value is not None:
+            return value.decode("utf-8", "replace")
+    return None
+
+
+def decode(
+    kinds: Sequence[type[Event]], value: bytes | None, headers: Iterable[tuple[str, bytes]] | None, *, fallback_id: str
+) -> Envelope:
+    """Parse a record as one of `kinds`.
+
+    A record without `ce_type` is taken as the topic's only kind, so that a console producer needs no headers; its
+    id is then `fallback_id` (topic, partition and offset). Raises `Undecodable`.
+    """
+    named = header(headers, "ce_type")
+    if value is None:
+        raise Undecodable("the record has no value")
+    if named is None and len(kinds) == 1:
+        kind: type[Event] = kinds[0]
+    else:
+        found = next((k for k in kinds if k.ce_type == named), None)
+        if found is None:
+            raise Undecodable(f"ce_type {named!r} is not one of {', '.join(k.ce_type for k in kinds)}")
+        kind = found
+    try:
+        event = kind.model_validate_json(value)
+    except ValidationError as error:
+        raise Undecodable(explain(error)) from None
+    return Envelope(
+        event=event,
+        id=header(headers, "ce_id") or fallback_id,
+        source=header(headers, "ce_source") or "unknown",
+        time=_instant(header(headers, "ce_time")),
+        subject=header(headers, "ce_subject"),
+        traceparent=header(headers, "traceparent"),
+    )
+
+
+def explain(error: ValidationError) -> str:
+    """Every field that is wrong and why, without the values (they may be personal data)."""
+    rows = (f"{'.'.join(map(str, e['loc'])) or '(record)'}: {e['msg']}" for e in error.errors(include_input=False))
+    return "; ".join(rows)[:LONGEST_REASON]
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

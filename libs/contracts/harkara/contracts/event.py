@@ -1,0 +1,56 @@
+"""The root of every event on the wire."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+MessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+"""A message's id, chosen once by whoever writes the intent; every retry of the same message carries the same id.
+No dot: `biz_opaque_callback_data` is `<message_id>.<attempt>`."""
+
+Home = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""What partitions the message path: a pool's name, or the phone_number_id of a number outside any pool."""
+
+Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
+"""E.164 with the plus sign."""
+
+Instant = AwareDatetime
+
+
+class Value(BaseModel):
+    """A part of an event: immutable; a reader ignores keys it does not know, so that writers can add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Event(Value):
+    """One fact on a topic. `ce_type` is its CloudEvents type, with the version of its schema at the end."""
+
+    ce_type: ClassVar[str]
+
+
+class Reason(Value):
+    """Why something was decided, for machines (`code`) and for people (`text`, one sentence, no personal data)."""
+
+    code: str
+    text: str
+    rule: str | None = None
+    policy_version: str | None = None
+    details: dict[str, str] = Field(default_factory=dict)
+
+
+def event_id(*parts: object) -> str:
+    """A deterministic id: the same input and step give the same id, so a repeated hop writes the same events.
+
+    32 hexadecimal characters of SHA-256 over the parts joined by a unit separator (which none of them contains).
+    """
+    return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def epoch_ms(at: datetime) -> int:
+    """Milliseconds since 1970 in UTC, as Kafka's record timestamps are."""
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,161 @@
+"""The send path: what upstream wants sent, cleared, and planned. These events carry personal data and live 7 days."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar, Literal
+
+import orjson
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from harkara.contracts.event import Event, Home, Instant, MessageId, Phone, Value
+
+DEFAULT_LIFE = timedelta(hours=24)
+LONGEST_LIFE = timedelta(days=6)  # so nothing outlives the lane's dedupe horizon of 7 days
+
+Category = Literal["authentication", "utility", "marketing", "service"]
+Priority = Literal[1, 2, 3]
+Form = Literal["session", "template"]
+
+
+class Strict(Value):
+    """Input written by people outside: an unknown key is a typing error and is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text(Strict):
+    """Free text; only inside the customer service window. At most 4,096 characters (Meta)."""
+
+    type: Literal["text"] = "text"
+    body: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    preview_url: bool = False
+
+
+class Media(Strict):
+    """An uploaded media id or a link; `filename` for documents only, no caption for audio (Meta)."""
+
+    type: Literal["image", "video", "audio", "document"]
+    id: str | None = None
+    link: Annotated[str, StringConstraints(pattern=r"^https://", max_length=2048)] | None = None
+    caption: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    filename: Annotated[str, StringConstraints(max_length=240)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Media:
+        if (self.id is None) == (self.link is None):
+            raise ValueError("give either id or link")
+        if self.type == "audio" and self.caption is not None:
+            raise ValueError("audio takes no caption")
+        if self.type != "document" and self.filename is not None:
+            raise ValueError("filename is for documents")
+        return self
+
+
+class Button(Strict):
+    """The value of one template button: `index` is its position from 0."""
+
+    sub_type: Literal["url", "quick_reply", "copy_code"]
+    index: Annotated[int, Field(ge=0, le=9)]
+    value: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+
+class Template(Strict):
+    """An approved template with its values: `body` in order for positional, `named` for named ones."""
+
+    type: Literal["template"] = "template"
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,512}$")]
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(_[A-Za-z]{2,4})?$")]
+    header: Annotated[str, StringConstraints(max_length=60)] | Media | None = None
+    body: tuple[Annotated[str, StringConstraints(min_length=1, max_length=1024)], ...] = ()
+    named: dict[str, str] = Field(default_factory=dict)
+    buttons: tuple[Button, ...] = ()
+
+
+Content = Annotated[Text | Media | Template, Field(discriminator="type")]
+
+
+class SendIntent(Strict, Event):
+    """What a producer wants said to one person. `sender` is a pool or a phone_number_id; the record's key is it.
+
+    `message_id` is the producer's own: writing the same id with the same intent again is harmless, with another
+    intent it is refused as `idempotency_conflict`. `fallback_template` is used when the service window is closed.
+    """
+
+    ce_type: ClassVar[str] = "harkara.send-intent.v1"
+    model_config = ConfigDict(frozen=True, extra="forbid")  # restated: of two bases the last one's config wins
+    message_id: MessageId
+    sender: Home
+    to: Phone
+    category: Category
+    content: Content
+    fallback_template: Template | None = None
+    priority: Priority = 1
+    producer: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "kafka"
+    run_id: str | None = None
+    row: int | None = None
+    not_before: Instant | None = None
+    expires_at: Instant | None = None
+    duplicate_ok: bool = False
+    metadata: Annotated[dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+
+    @property
+    def marketing(self) -> bool:
+        """Whether consent for marketing is asked for; every other category is transactional."""
+        return self.category == "marketing"
+
+    def hash(self) -> str:
+        """SHA-256 of the intent with sorted keys: equal intents, whatever their key order, hash the same."""
+        return hashlib.sha256(orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+    def resolved_expiry(self, recorded_at: datetime) -> datetime:
+        """`expires_at`, or the record's timestamp + 24 h; never later than the record's timestamp + 6 days."""
+        return min(self.expires_at or recorded_at + DEFAULT_LIFE, recorded_at + LONGEST_LIFE)
+
+
+class ClearedIntent(Event):
+    """An intent that the guard let pass, under which policy, with its pseudonym and its final deadline."""
+
+    ce_type: ClassVar[str] = "harkara.cleared-intent.v1"
+    intent: SendIntent
+    intent_hash: str
+    home: Home
+    person_key: str
+    received_at: Instant
+    expires_at: Instant
+    policy_version: str
+
+
+class Candidate(Value):
+    """One way to send: this number, this form, until then (the service window's end less a margin)."""
+
+    phone_number_id: str
+    form: Form
+    valid_until: Instant | None = None
+    reason: str = ""
+
+
+class DispatchOrder(Event):
+    """A route plan: the lane of `home` tries the candidates in order. `session` and `template` are the two contents."""
+
+    ce_type: ClassVar[str] = "harkara.dispatch-order.v1"
+    message_id: MessageId
+    home: Home
+    intent_hash: str
+    to: Phone
+    person_key: str
+    category: Category
+    priority: Priority
+    producer: str
+    plan: tuple[Candidate, ...]
+    session: Content | None = None
+    template: Template | None = None
+    run_id: str | None = None
+    not_before: Instant | None = None
+    expires_at: Instant
+    received_at: Instant
+    duplicate_ok: bool = False
+    policy_version: str

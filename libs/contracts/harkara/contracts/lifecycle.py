@@ -1,0 +1,222 @@
+"""What happened to a message, and the join that makes its current state of it.
+
+One total order, three phases: the policy's, the lane's, the effect's. Evidence of an effect outranks every end
+without one. The state is, per attempt, the maximum (phase, rank) of the events seen, and per status the earliest
+time: a pointwise maximum, so any order and any repetition of the same events gives the same state.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
+
+import orjson
+from pydantic import Field, model_validator
+
+from harkara.contracts.event import Event, Home, Instant, Reason
+
+PolicyStatus = Literal["received", "cleared", "routed", "rejected"]
+LaneStatus = Literal[
+    "queued", "scheduled", "held", "attempting", "retrying", "in_doubt",
+    "cancelled", "expired", "failed_unsent", "unknown",
+]  # fmt: skip
+EffectStatus = Literal["submitted", "sent", "failed", "delivered", "read", "played"]
+Status = Literal[
+    "received", "cleared", "routed", "rejected",
+    "queued", "scheduled", "held", "attempting", "retrying", "in_doubt",
+    "cancelled", "expired", "failed_unsent", "unknown",
+    "submitted", "sent", "failed", "delivered", "read", "played",
+]  # fmt: skip
+
+POLICY_RANK: dict[str, int] = {"received": 0, "cleared": 1, "routed": 2, "rejected": 3}
+EFFECT_RANK: dict[str, int] = {"submitted": 0, "sent": 1, "failed": 2, "delivered": 3, "read": 4, "played": 5}
+REACHED = frozenset({"delivered", "read", "played"})
+ENDS_WITHOUT_EFFECT = frozenset({"rejected", "cancelled", "expired", "failed_unsent", "unknown"})
+ENDS = ENDS_WITHOUT_EFFECT | REACHED | {"failed"}
+"""Statuses after which nothing more is expected (`sent` may stay for ever: the recipient's phone is off)."""
+
+
+class Pricing(Event):
+    """What Meta says it charged (`pricing` of a status webhook)."""
+
+    ce_type: ClassVar[str] = "harkara.pricing.v1"
+    category: str | None = None
+    type: str | None = None
+    model: str | None = None
+    billable: bool | None = None
+
+
+class MessageLifecycle(Event):
+    """One step of one message.
+
+    `rank` is fixed by the status in phases 1 and 3 and is the lane's journal sequence in phase 2. `attempt` is 0 before
+    a lane has the message; in a lane, the number of the attempt it belongs to: a hold, retry or cancellation after
+    attempt n belongs to n + 1. `message_id` None: a status of Meta's without our callback data, joined by `wamid`.
+    """
+
+    ce_type: ClassVar[str] = "harkara.message-lifecycle.v1"
+    message_id: str | None
+    home: Home
+    status: Status
+    rank: int = -1
+    attempt: int = Field(default=0, ge=0)
+    at: Instant
+    phone_number_id: str | None = None
+    wamid: str | None = None
+    form: Literal["session", "template"] | None = None
+    template: str | None = None
+    error_code: int | None = None
+    reason: Reason | None = None
+    pricing: Pricing | None = None
+    hold_until: Instant | None = None
+    run_id: str | None = None
+    producer: str | None = None
+    person_key: str | None = None
+    category: str | None = None
+    received_at: Instant | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rank_of_status(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            fixed = POLICY_RANK.get(data.get("status", ""), EFFECT_RANK.get(data.get("status", "")))
+            if fixed is not None:
+                return {**data, "rank": fixed}
+            if data.get("rank", -1) < 0:
+                raise ValueError("a lane's status needs its journal sequence as rank")
+        return data
+
+    @property
+    def phase(self) -> int:
+        """1 policy, 2 lane, 3 effect."""
+        return 1 if self.status in POLICY_RANK else 3 if self.status in EFFECT_RANK else 2
+
+
+State = dict[str, Any]
+"""A message's state as it is published on `message-state` (schema: MessageState)."""
+
+FACTS = ("run_id", "producer", "person_key", "category", "received_at")
+EVIDENCE = ("phone_number_id", "wamid", "form", "template", "error_code", "reason", "hold_until", "pricing")
+CARRIED = ("wamid", "phone_number_id", "form", "template", "pricing")  # evidence that a later status need not repeat
+
+
+class MessageState(Event):
+    """The state of one message, as readers of `message-state` see it.
+
+    `attempts` maps the attempt's number to {phase, rank, status, at, seen: {status: earliest time}, ...evidence}.
+    `first_seen` is the earliest time of each status over all attempts. `duplicate` is True when two attempts reached
+    the person. `anomalies` names what should not be, for example `failed_after_delivered`. `version` grows with
+    the events that changed the state; of two records of a message the one with the higher version is the newer.
+    """
+
+    ce_type: ClassVar[str] = "harkara.message-state.v1"
+    message_id: str
+    home: Home
+    status: Status
+    attempt: int
+    at: Instant
+    wamid: str | None = None
+    phone_number_id: str | None = None
+    error_code: int | None = None
+    reason: Reason | None = None
+    facts: dict[str, str] = Field(default_factory=dict)
+    attempts: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    first_seen: dict[str, Instant] = Field(default_factory=dict)
+    duplicate: bool = False
+    anomalies: tuple[str, ...] = ()
+    version: int = 0
+
+
+def advance(current: State | None, event: MessageLifecycle) -> State:
+    """Join one event into a message's state; `current` is not changed.
+
+    Commutative, associative and idempotent up to `version`, which counts the joins that changed something.
+    Returns `current` itself when the event adds nothing.
+    """
+    data = event.model_dump(mode="json", exclude_none=True) | {"at": _sortable(event.at)}
+    number = str(event.attempt)
+    attempt = _joined_attempt((current or {}).get("attempts", {}).get(number), event, data)
+    facts = _joined_facts((current or {}).get("facts", {}), data)
+    if current is not None and current["attempts"].get(number) == attempt and current["facts"] == facts:
+        return current
+    attempts = {**(current or {}).get("attempts", {}), number: attempt}
+    state: State = {
+        "message_id": event.message_id if current is None else current["message_id"],
+        "home": event.home if current is None else min(current["home"], event.home),
+        "facts": facts,
+        "attempts": dict(sorted(attempts.items(), key=lambda item: int(item[0]))),
+        "version": 1 if current is None else current["version"] + 1,
+    }
+    return {**state, **_shown(state["attempts"])}
+
+
+def _joined_attempt(seen: dict[str, Any] | None, event: MessageLifecycle, data: dict[str, Any]) -> dict[str, Any]:
+    top = {"phase": event.phase, "rank": event.rank, "status": event.status, "at": data["at"]}
+    top |= {key: data[key] for key in EVIDENCE if key in data}
+    times = {event.status: data["at"]}
+    if seen is None:
+        return {**top, "seen": times}
+    merged = dict(seen["seen"])
+    merged[event.status] = min(merged.get(event.status, data["at"]), data["at"])
+    before = {key: value for key, value in seen.items() if key != "seen"}
+    winner = top if _precedence(top) > _precedence(before) else before
+    joined = {**winner, "at": merged[winner["status"]]}
+    for key in CARRIED:
+        values = [entry[key] for entry in (top, before) if key in entry]
+        if values:
+            joined[key] = max(values, key=_canonical)  # the same in practice; the maximum keeps the join commutative
+    return {**joined, "seen": dict(sorted(merged.items()))}
+
+
+def _precedence(evidence: dict[str, Any]) -> tuple[int, int, bytes]:
+    """Phase, rank, then a total order over the rest that depends on no arrival order."""
+    rest = {key: evidence[key] for key in ("error_code", "reason", "hold_until") if key in evidence}
+    return evidence["phase"], evidence["rank"], _canonical([evidence["status"], rest])
+
+
+def _sortable(at: datetime) -> str:
+    """UTC in one fixed width, so that the order of the texts is the order of the times."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _canonical(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _joined_facts(facts: dict[str, str], data: dict[str, Any]) -> dict[str, str]:
+    new = {key: str(data[key]) for key in FACTS if key in data}
+    return dict(sorted({**facts, **{key: max(value, facts.get(key, value)) for key, value in new.items()}}.items()))
+
+
+def _shown(attempts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The message's own status: the best attempt that reached the person, else the newest, unless that one ended
+    without effect while an older one stands at submitted or sent: then the older."""
+    numbered = [(int(number), entry) for number, entry in attempts.items()]
+    reached = [pair for pair in numbered if pair[1]["status"] in REACHED]
+    if reached:
+        number, entry = max(reached, key=lambda pair: (pair[1]["rank"], pair[0]))
+    else:
+        number, entry = max(numbered, key=lambda pair: pair[0])
+        standing = [pair for pair in numbered if pair[1]["status"] in ("submitted", "sent")]
+        if entry["status"] in ENDS_WITHOUT_EFFECT and standing:
+            number, entry = max(standing, key=lambda pair: pair[0])
+    first_seen: dict[str, str] = {}
+    for _, each in numbered:
+        for status, at in each["seen"].items():
+            first_seen[status] = min(first_seen.get(status, at), at)
+    shown = {"status": entry["status"], "attempt": number, "at": entry["at"]}
+    shown |= {key: entry[key] for key in ("wamid", "phone_number_id", "error_code", "reason") if key in entry}
+    return {
+        **shown,
+        "first_seen": dict(sorted(first_seen.items())),
+        "duplicate": len(reached) > 1,
+        "anomalies": _anomalies(numbered),
+    }
+
+
+def _anomalies(numbered: list[tuple[int, dict[str, Any]]]) -> list[str]:
+    found = set()
+    for _, entry in numbered:
+        if "failed" in entry["seen"] and REACHED & entry["seen"].keys():
+            found.add("failed_after_delivered")
+    return sorted(found)

@@ -1,0 +1,1 @@
+"""Embedded Kafka (real, JVM), embedded Postgres (real) and the process supervisor."""

@@ -1,0 +1,1 @@
+"""Everything that knows Meta's HTTP: send body, client, outcomes, error policy, signature."""

@@ -1,0 +1,1 @@
+"""The pure decisions of the guard and the router, over governance.yaml."""

@@ -1,0 +1,343 @@
+"""The one at-least-once loop: take a batch, decide, write, await every acknowledgement, then commit.
+
+Killed anywhere, the batch comes again and writes the same events with the same ids. A record that cannot be processed,
+or whose outputs the broker refuses for good, goes to its topic's DLQ with the reason (acknowledged too) and blocks
+nothing. Any other error ends the process before the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    InvalidMessageError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+from prometheus_client import Counter, Gauge, Histogram
+
+from harkara.contracts.envelope import Envelope, Headers, Undecodable, decode
+from harkara.contracts.topics import Topic
+from harkara.runtime.clock import Clock, SystemClock
+from harkara.runtime.kafka import Output, RawOutput, Writer, start_consumer, start_producer
+from harkara.runtime.settings import ServiceSettings
+from harkara.runtime.telemetry import span
+
+BATCH_RECORDS = 500  # urgent records wait for at most one batch: about 50 ms of decisions
+POLL_MS = 250
+REFUSED_FOR_GOOD = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidMessageError)
+
+RECORDS = Counter(
+    "harkara_loop_records_total",
+    "Records a loop has finished, by outcome (done, quarantined). A growing `quarantined`: look at the topic's DLQ.",
+    ["loop", "topic", "outcome"],
+)
+LAG = Gauge(
+    "harkara_loop_lag_seconds",
+    "Age of the newest record of the last batch when it was committed. Growing: the service is behind its input.",
+    ["loop"],
+)
+BATCH_SECONDS = Histogram(
+    "harkara_loop_batch_seconds",
+    "From taking a batch to its commit. Above 1 s: the broker acknowledges slowly or a decision is slow.",
+    ["loop"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15),
+)
+GATED = Gauge(
+    "harkara_loop_gated",
+    "1 while the loop waits for what it needs to decide (a replica that is behind). Look at the replica's staleness.",
+    ["loop"],
+)
+
+log = structlog.get_logger()
+
+
+class Refused(Exception):
+    """Raised by a decision for a record that cannot be processed: `str()` is the reason, without personal data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One decoded record. `timestamp` is the record's (its producer's clock)."""
+
+    topic: Topic
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: datetime
+    envelope: Envelope
+
+
+Decide = Callable[[Incoming], Iterable[Output]]
+Handle = Callable[[list[Incoming]], Awaitable[Iterable[Output]]]
+Gate = Callable[[], str | None]
+_Effects = list[tuple[ConsumerRecord, list[Output | RawOutput]]]
+
+
+def _open() -> str | None:
+    return None
+
+
+class _AtLeastOnce(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
+    """What both loops share: polling in order of urgency, writing, quarantine, commit."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        name: str,
+        topics: Sequence[Topic],
+        gate: Gate = _open,
+        clock: Clock | None = None,
+        batch_records: int = BATCH_RECORDS,
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._topics = {settings.kafka.topic(topic): topic for topic in topics}
+        self._gate = gate
+        self._clock = clock or SystemClock()
+        self._batch_records = batch_records
+        self._producer: AIOKafkaProducer | None = None
+        self._writer: Writer | None = None
+        self._joined = False
+        self._working = asyncio.Lock()
+
+    def ready(self) -> str | None:
+        """Ready when it has its partitions and its gate is open."""
+        return self._gate() if self._joined else "joining its consumer group"
+
+    async def run(self) -> None:
+        """Consume until cancelled; leaves its group in order, so that the next owner starts at once."""
+        consumer = await start_consumer(self._settings, group=self.name)
+        try:
+            await self._fresh_producer()
+            consumer.subscribe(list(self._topics), listener=self)
+            while True:
+                if await self._waits_at_gate(consumer):
+                    continue
+                batch = await self._poll(consumer)
+                if batch:
+                    async with self._working:
+                        await self._work(consumer, batch)
+        finally:
+            self._joined = False
+            await consumer.stop()
+            if self._producer is not None:
+                await self._producer.stop()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Finish and commit the batch at hand first, so that the next owner need not repeat it."""
+        async with self._working:
+            self._joined = False
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """The loop owns its partitions now (perhaps none: fewer partitions than instances)."""
+        self._joined = True
+
+    async def _waits_at_gate(self, consumer: AIOKafkaConsumer) -> bool:
+        closed = self._gate()
+        GATED.labels(self.name).set(closed is not None)
+        if closed is None:
+            if paused := consumer.paused():
+                consumer.resume(*paused)
+            return False
+        consumer.pause(*consumer.assignment())
+        found = await consumer.getmany(timeout_ms=POLL_MS)  # polling keeps the membership
+        for partition, records in found.items():
+            consumer.seek(partition, records[0].offset)  # assigned since the pause: not to be skipped
+        return True
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord]:
+        """The next batch, the topics in the order they were named: urgent records never wait behind bulk."""
+        for name in self._topics:
+            partitions = [p for p in consumer.assignment() if p.topic == name]
+            if partitions:
+                found = await consumer.getmany(*partitions, timeout_ms=0, max_records=self._batch_records)
+                if found:
+                    return [record for records in found.values() for record in records]
+        found = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_records)
+        order = list(self._topics)
+        ordered = sorted(found.items(), key=lambda item: order.index(item[0].topic))
+        return [record for _, records in ordered for record in records]
+
+    async def _work(self, consumer: AIOKafkaConsumer, batch: list[ConsumerRecord]) -> None:
+        with BATCH_SECONDS.labels(self.name).time():
+            effects = await self._decided(batch)
+            await self._write(effects)
+            await self._commit(consumer, batch)
+        LAG.labels(self.name).set(max(0.0, self._clock.now().timestamp() - batch[-1].timestamp / 1000))
+
+    @abstractmethod
+    async def _decided(self, batch: list[ConsumerRecord]) -> _Effects:
+        """What each record leads to."""
+
+    def _incoming(self, record: ConsumerRecord) -> Incoming:
+        topic = self._topics[record.topic]
+        where = f"{record.topic}-{record.partition}-{record.offset}"
+        return Incoming(
+            topic=topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            headers=list(record.headers),
+            timestamp=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+            envelope=decode(topic.events, record.value, record.headers, fallback_id=where),
+        )
+
+    def _quarantine(self, record: ConsumerRecord, reason: str) -> RawOutput:
+        topic = self._topics[record.topic]
+        RECORDS.labels(self.name, topic.name, "quarantined").inc()
+        log.error(
+            "record_quarantined",
+            loop=self.name,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=reason,
+        )
+        return quarantined(record, topic, self.name, reason)
+
+    async def _write(self, effects: _Effects) -> None:
+        """Write everything at once; where the broker refused, record by record, quarantining those it refuses alone."""
+        assert self._writer is not None
+        futures = []
+        refused_early: set[int] = set()
+        for index, (_, outputs) in enumerate(effects):
+            for output in outputs:
+                try:
+                    futures.append((index, await self._writer.enqueue(output)))
+                except REFUSED_FOR_GOOD:
+                    refused_early.add(index)  # larger than the client itself allows
+        results = await asyncio.gather(*(future for _, future in futures), return_exceptions=True)
+        failed = refused_early | {
+            index for (index, _), result in zip(futures, results, strict=True) if isinstance(result, BaseException)
+        }
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, REFUSED_FOR_GOOD):
+                raise result
+        for index in sorted(failed):
+            await self._write_alone(*effects[index])
+
+    async def _write_alone(self, record: ConsumerRecord, outputs: list[Output | RawOutput]) -> None:
+        """A refused batch takes its innocent neighbours along, so each record's outputs are tried once more alone.
+
+        After a refusal the producer's sequence numbers are spoilt: it is thrown away.
+        """
+        try:
+            for output in outputs:
+                writer = await self._fresh_producer()
+                await writer.write([output])
+        except REFUSED_FOR_GOOD as error:
+            writer = await self._fresh_producer()
+            reason = f"an output was refused by the broker for good: {type(error).__name__}"
+            await writer.write([self._quarantine(record, reason)])
+
+    async def _fresh_producer(self) -> Writer:
+        if self._producer is not None:
+            await self._producer.stop()
+        self._producer = await start_producer(self._settings)
+        settings = self._settings
+        self._writer = Writer(self._producer, settings.kafka, settings.partitions, settings.service)
+        return self._writer
+
+    async def _commit(self, consumer: AIOKafkaConsumer, batch: list[ConsumerRecord]) -> None:
+        offsets: dict[TopicPartition, int] = {}
+        for record in batch:
+            partition = TopicPartition(record.topic, record.partition)
+            offsets[partition] = max(offsets.get(partition, 0), record.offset + 1)
+        try:
+            await consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            # the partitions have gone to another instance, which repeats the batch and writes the same events
+            log.warning("commit_came_too_late", loop=self.name, error=type(error).__name__)
+
+
+class Loop(_AtLeastOnce):
+    """Decides record by record: `decide` is pure and raises `Refused` (or anything) for a record it cannot process."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        name: str,
+        topics: Sequence[Topic],
+        decide: Decide,
+        gate: Gate = _open,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(settings, name=name, topics=topics, gate=gate, clock=clock)
+        self._decide = decide
+
+    async def _decided(self, batch: list[ConsumerRecord]) -> _Effects:
+        return [(record, self._outputs_of(record)) for record in batch]
+
+    def _outputs_of(self, record: ConsumerRecord) -> list[Output | RawOutput]:
+        try:
+            incoming = self._incoming(record)
+            with span(self.name, incoming.envelope.traceparent, topic=incoming.topic.name) as running:
+                outputs = [replace(o, traceparent=running.traceparent) for o in self._decide(incoming)]
+        except (Undecodable, Refused) as error:
+            return [self._quarantine(record, str(error))]
+        except Exception as error:
+            log.exception("decision_raised", loop=self.name, topic=record.topic, offset=record.offset)
+            return [self._quarantine(record, f"the decision raised {type(error).__name__}")]
+        RECORDS.labels(self.name, incoming.topic.name, "done").inc()
+        return list(outputs)
+
+
+class BatchLoop(_AtLeastOnce):
+    """Handles a whole batch at once (a database transaction, say); an exception ends the process before the commit."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        name: str,
+        topics: Sequence[Topic],
+        handle: Handle,
+        gate: Gate = _open,
+        clock: Clock | None = None,
+        batch_records: int = BATCH_RECORDS,
+    ) -> None:
+        super().__init__(settings, name=name, topics=topics, gate=gate, clock=clock, batch_records=batch_records)
+        self._handle = handle
+
+    async def _decided(self, batch: list[ConsumerRecord]) -> _Effects:
+        effects: _Effects = []
+        incoming: list[Incoming] = []
+        for record in batch:
+            try:
+                incoming.append(self._incoming(record))
+            except Undecodable as error:
+                effects.append((record, [self._quarantine(record, str(error))]))
+        effects.append((batch[-1], list(await self._handle(incoming))))
+        for each in incoming:
+            RECORDS.labels(self.name, each.topic.name, "done").inc()
+        return effects
+
+
+def quarantined(record: ConsumerRecord, topic: Topic, loop: str, reason: str) -> RawOutput:
+    """The record for its DLQ: bytes, key and headers as they came, and who put it there and why."""
+    about: Headers = [
+        ("dlq-reason", reason.encode()),
+        ("dlq-loop", loop.encode()),
+        ("dlq-source", f"{record.topic}-{record.partition}-{record.offset}".encode()),
+    ]
+    return RawOutput(
+        topic=topic.dlq,
+        partition=record.partition,
+        key=record.key,
+        value=record.value,
+        headers=list(record.headers) + about,
+    )

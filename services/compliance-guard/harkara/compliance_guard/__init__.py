@@ -1,0 +1,1 @@
+"""Clears or refuses every send intent."""

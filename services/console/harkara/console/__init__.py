@@ -1,0 +1,1 @@
+"""The read side: Postgres, query API, operator page, live events."""

@@ -1,0 +1,1 @@
+"""HTTP API, Meta's webhooks, the normaliser and the run emitter."""

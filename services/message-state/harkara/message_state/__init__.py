@@ -1,0 +1,1 @@
+"""Each message's current state as a compacted topic."""

@@ -1,0 +1,1 @@
+"""Each number's health and quality as a compacted topic."""

@@ -1,0 +1,1 @@
+"""Per run: expected, delivered, on time."""

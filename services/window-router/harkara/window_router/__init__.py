@@ -1,0 +1,1 @@
+"""Session or template, which numbers, in what order."""
