@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 
 async def read_all(bootstrap: str, topic: str, *, read_committed: bool = False) -> list[ConsumerRecord]:
@@ -50,3 +51,17 @@ async def produce(
             await producer.send_and_wait(topic, value, key=key, partition=partition, headers=list(headers))
     finally:
         await producer.stop()
+
+
+async def create_topic(
+    bootstrap: str, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None
+) -> None:
+    """One topic with one replica; returns once its leader answers. Raises AssertionError where Kafka refuses."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        new = NewTopic(topic, partitions, 1, topic_configs=dict(configs or {}))
+        errors = [error for error in (await admin.create_topics([new])).topic_errors if error[1]]
+        assert not errors, errors
+    finally:
+        await admin.close()

@@ -1,0 +1,280 @@
+"""Every declared consumer of every topic, as something that examples can be replayed through without a broker.
+
+`CONSUMERS` has a row per (topic, reader) of the table of topics. A row makes a fresh consumer: `take` one record as its
+loop, fold, replica or lane would; `seen()` is everything that came of the records so far, to be compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from typing import Any
+
+from harkara.compliance_guard.core import projected
+from harkara.compliance_guard.effects import Judge, Listener
+from harkara.compliance_guard.standings import Standings
+from harkara.console.core import Placed, Record, newest, place
+from harkara.contracts.consent import ConsentEvent, ConsentState
+from harkara.contracts.event import Event
+from harkara.contracts.lifecycle import MessageLifecycle, State, advance
+from harkara.contracts.numbers import NumberCommand, NumberEvent
+from harkara.contracts.runs import RunProgress, SendRun, SlaEvent
+from harkara.contracts.topics import BY_NAME, CONSENT_STATE, NUMBER_STATE, SERVICE_WINDOWS
+from harkara.ingestion.app import emit, normaliser
+from harkara.ingestion.known import Known
+from harkara.message_state import core as message_state
+from harkara.quality_monitor import core as quality
+from harkara.runtime.clock import ManualClock
+from harkara.sla_tracker import core as sla
+from harkara.sla_tracker.effects import Runs
+from harkara.window_router.effects import Known as RouterKnown
+from harkara.window_router.effects import Router
+from tests.support.examples import PEPPER, WRITTEN_AT, Example, examples
+from tests.support.lane_replay import Lane, Recovery, lane_denials, lane_numbers, lane_with_orders
+from tests.support.replay import GOVERNANCE, NOW, PARTITIONS, Consumer, Fold, Hop
+
+# --- guard and router --------------------------------------------------------------------------------------------
+
+
+def guard_clears() -> Consumer:
+    """Intents, knowing every consent of the examples."""
+    standings = Standings()
+    for example in examples(CONSENT_STATE.name):
+        standings.apply(CONSENT_STATE, example.key, example.decoded().event)
+    return Hop(Judge(GOVERNANCE, PEPPER, standings, ManualClock(NOW)).judge)
+
+
+def guard_listens() -> Consumer:
+    """What people wrote."""
+    return Hop(Listener(GOVERNANCE).hear)
+
+
+def guard_projects() -> Consumer:
+    """Changes of consent, into the rows of its table."""
+    rows: dict[str, dict[str, Any]] = {}
+
+    def apply(_: Example, event: Event) -> None:
+        assert isinstance(event, ConsentEvent)
+        row = projected(rows.get(event.person_key), event)
+        if row is not None:
+            ConsentState.model_validate_json(json.dumps(row))
+            rows[event.person_key] = row
+
+    return Fold(apply, lambda: dict(rows))
+
+
+def guard_remembers() -> Consumer:
+    """Everyone's consent; and the raw rows are what its projection goes on from after a restart."""
+    standings, rows = Standings(), dict[str, object]()
+
+    def apply(example: Example, event: Event) -> None:
+        standings.apply(CONSENT_STATE, example.key, event)
+        word = ConsentEvent(
+            event_id="later", person_key=example.key, standing="paused", source="operator", at=NOW + timedelta(days=1)
+        )
+        rows[example.name] = projected(example.value, word), standings.word(example.key, "marketing")
+
+    return Fold(apply, lambda: dict(rows))
+
+
+def router_plans() -> Consumer:
+    """Cleared intents, knowing every window and number state of the examples."""
+    known = RouterKnown(ManualClock(NOW))
+    for topic in (SERVICE_WINDOWS, NUMBER_STATE):
+        for example in examples(topic.name):
+            known.apply(topic, example.key, example.decoded().event)
+    return Hop(Router(GOVERNANCE, known, ManualClock(NOW)).route)
+
+
+def router_knows() -> Consumer:
+    """Its replica: asked about every person who has a window in the examples."""
+    known = RouterKnown(ManualClock(NOW))
+    persons = {example.value["person_key"] for example in examples(SERVICE_WINDOWS.name)}
+    numbers = [number.phone_number_id for number in GOVERNANCE.numbers]
+    return Fold(
+        lambda example, event: known.apply(example.topic, example.key, event),
+        lambda: {person: known.around(person, numbers) for person in persons},
+    )
+
+
+# --- ingestion, projections, console -----------------------------------------------------------------------------
+
+
+def ingestion_knows() -> Consumer:
+    """Its replica."""
+    known = Known()
+    return Fold(
+        lambda example, event: known.apply(example.topic, example.key, event),
+        lambda: (dict(known.queues), dict(known.numbers), dict(known.runs)),
+    )
+
+
+@dataclass
+class MessageStates:
+    """message-state's table, its waiting statuses, and what was dropped."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    rows: dict[str, message_state.Waiting] = field(default_factory=dict)
+
+    def state(self, message_id: str) -> State | None:
+        return self.states.get(message_id)
+
+    def named(self, wamid: str) -> message_state.Named | None:
+        names = (name for state in self.states.values() for name in message_state.names(state))
+        return next((owner for each, owner in names if each == wamid), None)
+
+    def waiting(self, wamid: str) -> message_state.Waiting | None:
+        return self.rows.get(wamid)
+
+    def waiting_count(self) -> int:
+        return len(self.rows)
+
+    def take(self, example: Example) -> None:
+        event = example.decoded().event
+        assert isinstance(event, MessageLifecycle)
+        for change in message_state.decide(self, event, example.timestamp):
+            match change:
+                case message_state.Changed(message_id, _, state, _):
+                    self.states[message_id] = state
+                    check_state(state)
+                case message_state.Waits(wamid, row):
+                    self.rows[wamid] = row
+                case message_state.Dropped(cause):
+                    raise AssertionError(f"{example} was dropped: {cause}")
+
+    def seen(self) -> object:
+        return dict(self.states), dict(self.rows)
+
+
+def check_state(state: State) -> None:
+    """A row of the table is a MessageState, as readers of the topic see it."""
+    kind = BY_NAME["message-state"].events[0]
+    assert json.loads(kind.model_validate(state).model_dump_json(exclude_none=True)).keys() >= state.keys()
+
+
+def sla_folds() -> Consumer:
+    """Messages of runs, counted."""
+    states: dict[str, State] = {}
+
+    def apply(_: Example, event: Event) -> None:
+        assert isinstance(event, MessageLifecycle)
+        if event.message_id is not None:
+            states[event.message_id] = advance(states.get(event.message_id), event)
+            sla.share_of(states[event.message_id], NOW)
+
+    return Fold(apply, lambda: sla.tally((s for s in states.values() if sla.run_of(s)), NOW).counts())
+
+
+def sla_knows() -> Consumer:
+    """Accepted runs and their parts; and what would be said of each run."""
+    runs, ids = Runs(), dict[str, None]()
+
+    def apply(example: Example, event: Event) -> None:
+        runs.apply(example.topic, example.key, event)
+        assert isinstance(event, SendRun | RunProgress | SlaEvent)
+        ids[event.run_id] = None
+
+    def said() -> object:
+        totals = {run_id: sla.totals_of(part.counts for part in runs.parts(run_id)) for run_id in ids}
+        late = NOW + timedelta(days=1)
+        events = [sla.due(run, totals[run_id], frozenset(), late, timedelta(0)) for run_id, run in runs.runs.items()]
+        return totals, events
+
+    return Fold(apply, said)
+
+
+def quality_judges() -> Consumer:
+    """What was seen and said of numbers, into the rows of its table."""
+    rows: dict[str, quality.Row] = {}
+
+    def apply(example: Example, event: Event) -> None:
+        assert isinstance(event, NumberEvent | NumberCommand)
+        row = rows.get(event.phone_number_id) or quality.first_row(event.phone_number_id, event.home, WRITTEN_AT)
+        facts = quality.facts_of(row)
+        facts = quality.observe(facts, event) if isinstance(event, NumberEvent) else quality.obey(facts, event)
+        rows[event.phone_number_id] = quality.next_row(row, facts, NOW) or row
+        NUMBER_STATE.events[0].model_validate_json(json.dumps(rows[event.phone_number_id]))
+
+    return Fold(apply, lambda: dict(rows))
+
+
+def quality_recovers() -> Consumer:
+    """Its own rows, read back: it goes on from the raw JSON, not from the event."""
+    rows: dict[str, quality.Row] = {}
+
+    def apply(example: Example, _: Event) -> None:
+        facts = quality.facts_of(example.value)
+        rows[example.name] = quality.next_row(example.value, facts, NOW) or example.value
+
+    return Fold(apply, lambda: dict(rows))
+
+
+@dataclass
+class Console:
+    """Rows of the read side, each complete for its table."""
+
+    placed: dict[int, Placed] = field(default_factory=dict)
+
+    def take(self, example: Example) -> None:
+        record = Record(
+            topic=example.topic,
+            partition=example.partition(PARTITIONS),
+            offset=example.offset,
+            key=example.key.encode(),
+            value=example.raw,
+            headers=example.headers,
+            timestamp=example.timestamp.astimezone(UTC),
+        )
+        placed = place(record, PEPPER)
+        assert placed is not None and not placed.unreadable
+        assert set(placed.table.columns) <= placed.row.keys(), placed.table.name
+        json.dumps(placed.row)
+        self.placed[example.offset] = placed
+
+    def seen(self) -> object:
+        return newest(self.placed.values())
+
+
+CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
+    ("send-intents", "compliance-guard"): guard_clears,
+    ("send-intents-urgent", "compliance-guard"): guard_clears,
+    ("run-audience", "ingestion"): lambda: Hop(emit),
+    ("send-commands", "dispatcher"): lane_with_orders,
+    ("cleared-intents", "window-router"): router_plans,
+    ("cleared-intents-urgent", "window-router"): router_plans,
+    ("dispatch-orders", "dispatcher"): Lane,
+    ("dispatch-orders-urgent", "dispatcher"): Lane,
+    ("dispatch-journal", "dispatcher"): Recovery,
+    ("queue-state", "ingestion"): ingestion_knows,
+    ("queue-state", "console"): Console,
+    ("webhook-events", "ingestion"): lambda: Hop(normaliser(GOVERNANCE, PEPPER)),
+    ("message-lifecycle", "message-state"): MessageStates,
+    ("message-lifecycle", "dispatcher"): lane_with_orders,
+    ("message-lifecycle", "sla-tracker"): sla_folds,
+    ("message-lifecycle", "console"): Console,
+    ("message-state", "console"): Console,
+    ("inbound-messages", "compliance-guard"): guard_listens,
+    ("service-windows", "window-router"): router_knows,
+    ("consent-events", "compliance-guard"): guard_projects,
+    ("consent-state", "compliance-guard"): guard_remembers,
+    ("consent-state", "dispatcher"): lane_denials,
+    ("number-events", "quality-monitor"): quality_judges,
+    ("number-events", "console"): Console,
+    ("number-commands", "quality-monitor"): quality_judges,
+    ("number-state", "window-router"): router_knows,
+    ("number-state", "dispatcher"): lane_numbers,
+    ("number-state", "ingestion"): ingestion_knows,
+    ("number-state", "console"): Console,
+    ("number-state", "quality-monitor"): quality_recovers,
+    ("send-runs", "sla-tracker"): sla_knows,
+    ("send-runs", "ingestion"): ingestion_knows,
+    ("send-runs", "console"): Console,
+    ("run-progress", "sla-tracker"): sla_knows,
+    ("run-progress", "console"): Console,
+    ("sla-events", "sla-tracker"): sla_knows,
+    ("sla-events", "console"): Console,
+    ("audit-log", "console"): Console,
+}
+"""(topic, reader) to a fresh consumer. A reader outside (upstream) has the schemas instead."""
