@@ -1,0 +1,70 @@
+"""Meta's limits on sending: messages of a number in any second, messages of one number to one person."""
+
+from __future__ import annotations
+
+from collections import deque
+
+PAIR_INTERVAL_SECONDS = 6.0
+PAIR_BURST = 45
+MAX_PAIRS = 200_000
+"""Remembered pairs; beyond it those whose quota is whole again are dropped, which forgets nothing."""
+
+
+class SlidingSecond:
+    """At most `per_second` messages in any window of one second."""
+
+    __slots__ = ("_times",)
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def take(self, now: float, per_second: int) -> bool:
+        """Counts a message at `now` (seconds), or says False and counts nothing."""
+        times = self._times
+        while times and times[0] <= now - 1.0:
+            times.popleft()
+        if len(times) >= per_second:
+            return False
+        times.append(now)
+        return True
+
+
+class HourlyCalls:
+    """At most `per_hour` calls in a fixed hour (management calls; Meta counts them in hours)."""
+
+    __slots__ = ("_count", "_hour")
+
+    def __init__(self) -> None:
+        self._hour = -1
+        self._count = 0
+
+    def take(self, now: float, per_hour: int) -> bool:
+        """Counts a call at `now` (seconds since 1970), or says False."""
+        hour = int(now // 3600)
+        if hour != self._hour:
+            self._hour, self._count = hour, 0
+        if self._count >= per_hour:
+            return False
+        self._count += 1
+        return True
+
+
+class PairLimits:
+    """One message per 6 s and pair, with 45 borrowed at once: after a burst of N the quota is whole after N x 6 s.
+
+    Each pair is one float: the time at which its quota is whole again (generic cell rate algorithm).
+    """
+
+    def __init__(self) -> None:
+        self._whole_at: dict[tuple[str, str], float] = {}
+
+    def take(self, phone_number_id: str, recipient: str, now: float) -> bool:
+        """Counts a message of this number to this person, or says False and counts nothing."""
+        pair = (phone_number_id, recipient)
+        whole_at = max(self._whole_at.get(pair, now), now)
+        if whole_at - now > (PAIR_BURST - 1) * PAIR_INTERVAL_SECONDS:
+            return False
+        if len(self._whole_at) >= MAX_PAIRS:
+            self._whole_at = {key: at for key, at in self._whole_at.items() if at > now}
+        self._whole_at[pair] = whole_at + PAIR_INTERVAL_SECONDS
+        return True
