@@ -1,0 +1,28 @@
+"""window-router: by which number, and as session message or template."""
+
+from __future__ import annotations
+
+from harkara.contracts.topics import CLEARED_INTENTS, CLEARED_INTENTS_URGENT, NUMBER_STATE, SERVICE_WINDOWS
+from harkara.policy.governance import load
+from harkara.runtime.clock import SystemClock
+from harkara.runtime.loop import Loop
+from harkara.runtime.replica import ReplicaTable
+from harkara.runtime.service import Service
+from harkara.window_router.effects import Known, Router, gate_on
+from harkara.window_router.settings import Settings
+
+
+def create(settings: Settings) -> Service:
+    """The service. Raises ValueError where governance.yaml cannot be used."""
+    governance = load(settings.governance_file)
+    clock = SystemClock()
+    known = Known(clock)
+    replica = ReplicaTable(settings, "windows-and-numbers", [SERVICE_WINDOWS, NUMBER_STATE], known.apply)
+    routing = Loop(
+        settings,
+        name="window-router",
+        topics=[CLEARED_INTENTS_URGENT, CLEARED_INTENTS],
+        decide=Router(governance, known, clock).route,
+        gate=gate_on(replica.fresh),
+    )
+    return Service(settings, [replica, routing])
