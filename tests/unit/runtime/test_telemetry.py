@@ -31,7 +31,7 @@ def test_a_trace_goes_on_without_an_exporter() -> None:
 
 def test_a_short_pepper_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16 characters"):
-        ServiceSettings(pepper="short").pepper_bytes()  # type: ignore[arg-type]
+        ServiceSettings(pepper="short").pepper_bytes()
 
 
 def test_sasl_without_a_password_says_what_is_missing() -> None:

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
 from harkara.contracts.envelope import explain
 from harkara.contracts.event import Home
@@ -45,7 +44,7 @@ class _Entry(BaseModel):
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", to_lower=True)]
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
     sender: Home | None = None
 
 
@@ -65,11 +64,11 @@ class ApiKeys:
     def from_file(cls, path: Path | str) -> ApiKeys:
         """Read the YAML file. Raises ValueError with one sentence: unreadable, not of the format, or an id twice."""
         try:
-            document: Any = YAML(typ="safe").load(Path(path).read_text("utf-8"))
+            document: Any = yaml.safe_load(Path(path).read_text("utf-8"))
             found = _File.model_validate(document or {})
         except OSError as error:
             raise ValueError(f"the API keys file {path} cannot be read: {error.strerror}") from None
-        except MarkedYAMLError as error:
+        except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 0
             raise ValueError(f"{path}:{line}: {error.problem}") from None
         except ValidationError as error:
@@ -96,6 +95,11 @@ class ApiKeys:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return found
+
+    def known(self, key_id: str) -> ApiKey | None:
+        """The key of that id, for a caller whose session says that it has authenticated before."""
+        found = self._by_id.get(key_id)
+        return found[0] if found else None
 
     def find(self, text: str) -> ApiKey | None:
         """The caller whose key's text this is, or None."""

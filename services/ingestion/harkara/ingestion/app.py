@@ -1,0 +1,91 @@
+"""Wires ingestion: the HTTP port, the normaliser behind the webhook, the emitter behind the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harkara.contracts.runs import AudienceRow
+from harkara.contracts.topics import NUMBER_STATE, QUEUE_STATE, RUN_AUDIENCE, SEND_RUNS, WEBHOOK_EVENTS
+from harkara.contracts.webhooks import WebhookChange
+from harkara.ingestion.acceptance import RunAcceptance
+from harkara.ingestion.core import Emission, emitted
+from harkara.ingestion.effects import KafkaAppender, outputs_of
+from harkara.ingestion.known import Known
+from harkara.ingestion.metrics import CHANGES, NORMALISED, UNKNOWN
+from harkara.ingestion.normalise import FIELDS, normalise
+from harkara.ingestion.routes import Api, build_app
+from harkara.ingestion.settings import Settings
+from harkara.ingestion.webhooks import Webhooks
+from harkara.policy.governance import Governance, load
+from harkara.runtime.api_keys import ApiKeys
+from harkara.runtime.clock import SystemClock
+from harkara.runtime.kafka import Output
+from harkara.runtime.loop import Decide, Incoming, Loop, Refused
+from harkara.runtime.replica import ReplicaTable
+from harkara.runtime.service import Component, Service
+
+NORMALISER = "ingestion-normaliser"
+EMITTER = "ingestion-emitter"
+SHORT_BATCH = 50  # records; a batch is decided without a pause, and Meta's webhooks wait in the same event loop
+
+
+def create(settings: Settings) -> Service:
+    """The service. Raises ValueError with one sentence where a setting or a file is missing or wrong."""
+    governance = load(settings.governance_file)
+    pepper = settings.pepper_bytes()
+    clock, known = SystemClock(), Known()
+    appender = KafkaAppender(settings)
+    webhooks = Webhooks(
+        settings.webhook_secrets(), settings.webhook_verify_token(), appender, clock, settings.partitions
+    )
+    api = Api(governance, pepper, appender, known, clock, RunAcceptance(appender, known, clock))
+    replica = ReplicaTable(settings, "ingestion", [QUEUE_STATE, NUMBER_STATE, SEND_RUNS], known.apply)
+    decide = normaliser(governance, pepper)
+    components: list[Component] = [
+        appender,
+        replica,
+        Loop(settings, name=NORMALISER, topics=[WEBHOOK_EVENTS], decide=decide, batch_records=SHORT_BATCH),
+        Loop(settings, name=EMITTER, topics=[RUN_AUDIENCE], decide=emit, batch_records=SHORT_BATCH),
+    ]
+    return Service(settings, components, build_app(api, webhooks, ApiKeys.from_file(settings.api_keys_file)))
+
+
+def normaliser(governance: Governance, pepper: bytes) -> Decide:
+    """The decision of the normaliser's loop: what cannot be applied is quarantined, alone where the rest can."""
+
+    def decide(incoming: Incoming) -> Iterable[Output]:
+        change, identity = incoming.envelope.event, incoming.envelope.id
+        assert isinstance(change, WebhookChange)
+        found = normalise(change, identity, governance, pepper)
+        field = change.field if change.field in FIELDS else "unknown"
+        CHANGES.labels(field, found.outcome).inc()
+        for what in found.unknown:
+            UNKNOWN.labels(what).inc()
+        if found.left and not found.emissions:
+            raise Refused("; ".join(reason for reason, _ in found.left))
+        for emission in found.emissions:
+            NORMALISED.labels(emission.topic.name).inc()
+        return outputs_of(found.emissions, incoming.timestamp) + _quarantined(found.left, incoming, identity)
+
+    return decide
+
+
+def _quarantined(left: list[tuple[str, WebhookChange]], incoming: Incoming, identity: str) -> list[Output]:
+    source = f"{incoming.topic.name}-{incoming.partition}-{incoming.offset}".encode()
+    outputs: list[Output] = []
+    for number, (reason, part) in enumerate(left):
+        key = (incoming.key or b"").decode()
+        emission = Emission(incoming.topic.dlq, key, key, part, f"{identity}-{number}")
+        about = [("dlq-reason", reason.encode()), ("dlq-loop", NORMALISER.encode()), ("dlq-source", source)]
+        outputs += outputs_of([emission], incoming.timestamp, headers=about)
+    return outputs
+
+
+def emit(incoming: Incoming) -> Iterable[Output]:
+    """The decision of the emitter's loop: a run's row becomes its intent, scheduled where its slot is to come.
+
+    The record's time is the row's, so repeating the row after a kill repeats the intent with the same default life.
+    """
+    row = incoming.envelope.event
+    assert isinstance(row, AudienceRow)
+    return outputs_of([emitted(row)], incoming.timestamp)

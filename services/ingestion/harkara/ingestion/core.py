@@ -1,0 +1,299 @@
+"""What ingestion decides, without a clock, a broker or HTTP: who sends, which intents, which changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from harkara.contracts.event import Event, Instant, event_id
+from harkara.contracts.intents import DEFAULT_LIFE, LONGEST_LIFE, SendIntent
+from harkara.contracts.numbers import NumberState, QueueState
+from harkara.contracts.runs import AudienceRow
+from harkara.contracts.topics import SEND_INTENTS, SEND_INTENTS_URGENT, WEBHOOK_EVENTS, Topic
+from harkara.contracts.webhooks import WebhookChange
+from harkara.ingestion.requests import AudienceEntry, MessageBody, RunRequest, entry_category, entry_content
+from harkara.policy.governance import Governance, Profile
+
+URGENT = 3
+LATEST_START = LONGEST_LIFE - DEFAULT_LIFE  # a message that starts later would not have its default life to be sent in
+SLICE_BYTES = 400_000  # of a change's JSON: far below Kafka's default limit of 1 MB a record, which a batch may reach
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """An event to be written: on which topic, in whose partition, under which key, with which deterministic id."""
+
+    topic: Topic
+    partition_key: str
+    key: str
+    event: Event
+    id: str
+    subject: str | None = None
+
+
+# --- who sends ---------------------------------------------------------------------------------------------------
+
+
+class UnknownSender(Exception):
+    """No sender was named and the key has none, or the governance file does not know it."""
+
+
+class ForbiddenSender(Exception):
+    """The API key speaks for another sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A pool or a phone_number_id, and its home."""
+
+    name: str
+    home: str
+
+
+def resolve_sender(governance: Governance, fixed: str | None, session_id: str | None, phone: str | None) -> Sender:
+    """The sender that a request means (ING-10): named by id or pool, by display number, or fixed by its API key.
+
+    A key with a fixed sender may name that one, or a number of it where it is a pool, and nothing else.
+    """
+    name = session_id or fixed
+    if phone is not None:
+        number = governance.number_by_display(phone)
+        if number is None:
+            raise UnknownSender("no sender number is displayed as `phone`")
+        name = number.phone_number_id
+    if name is None:
+        raise UnknownSender("name the sender by sessionId or phone; this API key has no fixed one")
+    home = governance.home_of(name)
+    if home is None:
+        raise UnknownSender("the sender is neither a pool nor a phone_number_id of the governance file")
+    if fixed is not None and fixed not in (name, home):
+        raise ForbiddenSender("this API key speaks for another sender")
+    return Sender(name, home)
+
+
+def choose_sender(senders: Mapping[str, tuple[Sender, ...]], person: str) -> Sender:
+    """The person's sender among `senders` by home: rendezvous hashing, so that adding a home moves only its share.
+
+    Of several senders in one home the home itself is named: its lane chooses.
+    """
+    home = max(senders, key=lambda each: hashlib.sha256(f"{person}\x1f{each}".encode()).digest())
+    found = senders[home]
+    return found[0] if len(found) == 1 else Sender(home, home)
+
+
+def by_home(senders: Iterable[Sender]) -> dict[str, tuple[Sender, ...]]:
+    """The distinct senders of each home."""
+    grouped: dict[str, tuple[Sender, ...]] = {}
+    for sender in senders:
+        if sender not in (known := grouped.get(sender.home, ())):
+            grouped[sender.home] = (*known, sender)
+    return grouped
+
+
+# --- intents -----------------------------------------------------------------------------------------------------
+
+
+def intent_of(
+    body: MessageBody, *, message_id: str, to: str, sender: Sender, producer: str, not_before: datetime | None = None
+) -> SendIntent:
+    """The intent of one request: a function of the request alone, so that repeating it repeats the intent."""
+    return SendIntent(
+        message_id=message_id,
+        sender=sender.name,
+        to=to,
+        category=body.category or "service",
+        content=body.content(),
+        fallback_template=body.fallback_template,
+        priority=body.priority,
+        producer=producer,
+        not_before=not_before,
+        expires_at=life_end(not_before, body.expires_at),
+        duplicate_ok=body.duplicate_ok,
+        metadata=body.metadata,
+    )
+
+
+def run_intent(
+    run: RunRequest, entry: AudienceEntry, *, message_id: str, run_id: str, row: int, sender: Sender, producer: str
+) -> SendIntent:
+    """The intent of one row of a run. Raises ValueError where run and row do not make a message."""
+    content = entry_content(run, entry)
+    return SendIntent(
+        message_id=message_id,
+        sender=sender.name,
+        to=entry.to,
+        category=entry_category(run, entry, content),
+        content=content,
+        fallback_template=run.fallback_template,
+        priority=entry.priority or run.priority,
+        producer=producer,
+        run_id=run_id,
+        row=row,
+        expires_at=run.expires_at,
+        metadata=run.metadata | (entry.metadata or {}),
+    )
+
+
+def life_end(not_before: datetime | None, expires_at: datetime | None) -> datetime | None:
+    """The expiry that is written: the given one; else a scheduled message has its default life from its start."""
+    if expires_at is None and not_before is not None:
+        return not_before + DEFAULT_LIFE
+    return expires_at
+
+
+def timing_fault(now: datetime, starts_at: datetime | None, expires_at: datetime | None) -> str | None:
+    """Why these times cannot be kept, or None."""
+    if starts_at is not None and starts_at > now + LATEST_START:
+        return f"the start must be within {LATEST_START.days} days"
+    if expires_at is not None and expires_at <= max(now, starts_at or now):
+        return "expiresAt must be in the future and after the start"
+    return None
+
+
+def slot(start: datetime, spread_minutes: float, index: int, count: int) -> datetime:
+    """When message `index` (from 0) of `count` goes: start + index x (spread x 60,000 / count) ms (ING-2)."""
+    return start + timedelta(milliseconds=int(index * (spread_minutes * 60_000 / count)))
+
+
+def emission_of(intent: SendIntent, home: str) -> Emission:
+    """The intent on its topic: urgent ones on the twin that is read first (ING-14), keyed by sender (ING-15)."""
+    topic = SEND_INTENTS_URGENT if intent.priority == URGENT else SEND_INTENTS
+    identity = event_id("intent", intent.message_id, intent.hash())
+    return Emission(topic, home, intent.sender, intent, identity, intent.message_id)
+
+
+def emitted(row: AudienceRow) -> Emission:
+    """The intent of a run's row; one whose slot is to come is scheduled by the lane, so nothing waits here."""
+    intent = row.intent
+    if row.emit_at is not None:
+        expires_at = life_end(row.emit_at, intent.expires_at)
+        intent = intent.model_copy(update={"not_before": row.emit_at, "expires_at": expires_at})
+    return emission_of(intent, row.home)
+
+
+# --- position and estimate ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """ING-11. `position` 1 is next; None: not known. `delivery` is when the sender's pace lets it go."""
+
+    position: int | None
+    delivery: datetime | None
+
+
+def later(a: datetime | None, b: datetime | None) -> datetime | None:
+    """The later of the times that are known."""
+    return max(a, b) if a is not None and b is not None else b if a is None else a
+
+
+def per_second(profile: Profile) -> float:
+    """The pace one number can keep for minutes: the least of its windows and of its mean delay."""
+    paces = [float(profile.per_second)]
+    paces += [profile.per_minute / 60] if profile.per_minute else []
+    paces += [profile.per_hour / 3600] if profile.per_hour else []
+    delay_seconds = (profile.base_delay_ms + profile.max_jitter_ms / 2) / 1000
+    return min([*paces, 1 / delay_seconds] if delay_seconds else paces)
+
+
+def estimate(
+    governance: Governance,
+    home: str,
+    queues: Mapping[str, QueueState],
+    states: Mapping[str, NumberState],
+    now: datetime,
+    ahead: int = 0,
+) -> Estimate:
+    """Where a message stands that joins now, behind `ahead` more of the same request.
+
+    The queue of the whole home is counted, urgent or not, so the position is an upper bound. None where no queue of
+    the home has been published yet; no time where none of its numbers may send.
+    """
+    known = [
+        queues[number.phone_number_id] for number in governance.numbers_of(home) if number.phone_number_id in queues
+    ]
+    if not known:
+        return Estimate(None, None)
+    position = sum(queue.queued + queue.held for queue in known) + ahead + 1
+    pace = sum(
+        per_second(governance.profile_of(number))
+        for number in governance.numbers_of(home)
+        if (state := states.get(number.phone_number_id)) is None or state.verdict == "open"
+    )
+    return Estimate(position, now + timedelta(seconds=position / pace) if pace else None)
+
+
+# --- webhooks ----------------------------------------------------------------------------------------------------
+
+
+class NotAWebhook(Exception):
+    """The body is no webhook at all; `str()` says why, without a value of it."""
+
+
+def split(body: object, digest: str, size: int, received_at: Instant) -> tuple[list[Emission], list[str]]:
+    """Every change of every entry (WHK-3) as one record, and what of the body is not a change.
+
+    `digest` identifies the raw bytes, so the same body gives the same ids; `size` is their number. A change that is
+    larger than a record should be is cut into several, each with a part of its statuses and messages.
+    """
+    if not isinstance(body, dict) or not isinstance(entries := body.get("entry"), list):
+        raise NotAWebhook("the body has no list of entries")
+    if body.get("object") != "whatsapp_business_account":
+        raise NotAWebhook("the object is not whatsapp_business_account")
+    found: list[Emission] = []
+    faults: list[str] = []
+    for place, entry in enumerate(entries):
+        changes = entry.get("changes") if isinstance(entry, dict) else None
+        if not isinstance(changes, list):
+            faults.append(f"entry[{place}] has no list of changes")
+            continue
+        for number, change in enumerate(changes):
+            if not _is_change(change):
+                faults.append(f"entry[{place}].changes[{number}] has no field or no value")
+                continue
+            for part, value in enumerate(_slices(change["value"], size)):
+                identity = event_id(digest, place, number, part)
+                found.append(_change(entry, change["field"], value, identity, received_at))
+    return found, faults
+
+
+def _is_change(change: object) -> bool:
+    return isinstance(change, dict) and isinstance(change.get("field"), str) and isinstance(change.get("value"), dict)
+
+
+def _change(entry: dict[str, Any], field: str, value: dict[str, Any], identity: str, received_at: Instant) -> Emission:
+    at = entry.get("time")
+    event = WebhookChange(
+        entry_id=str(entry.get("id", "")),
+        field=field,
+        value=value,
+        entry_time=at if isinstance(at, int) and not isinstance(at, bool) else None,
+        received_at=received_at,
+    )
+    key = phone_number_id_of(value) or event.entry_id
+    return Emission(WEBHOOK_EVENTS, key, key, event, identity)
+
+
+def phone_number_id_of(value: Mapping[str, Any]) -> str | None:
+    """`metadata.phone_number_id` of a change's value, where it has one."""
+    metadata = value.get("metadata")
+    found = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
+    return str(found) if isinstance(found, str | int) and found else None
+
+
+def _slices(value: dict[str, Any], size: int) -> Iterator[dict[str, Any]]:
+    """The value itself; or, of a body so large that it might not fit, several with a share of the lists each."""
+    lists = {key: value[key] for key in ("statuses", "messages") if isinstance(value.get(key), list)}
+    longest = max((len(items) for items in lists.values()), default=0)
+    pieces = min(-(-size // SLICE_BYTES), longest)
+    if pieces <= 1:
+        yield value
+        return
+    rest = {key: part for key, part in value.items() if key not in lists}
+    step = -(-longest // pieces)
+    for start in range(0, longest, step):
+        shares = {key: items[start : start + step] for key, items in lists.items()}
+        yield rest | {key: share for key, share in shares.items() if share}

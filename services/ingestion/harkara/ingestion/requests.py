@@ -1,0 +1,193 @@
+"""The shapes of the HTTP API (ING-1, ING-2): camelCase or snake_case, an unknown key is refused.
+
+`sessionId` names the sender: a phone_number_id or a pool. `phone` is the sender's display number instead (ING-10).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from harkara.contracts.event import Home, Instant, Phone
+from harkara.contracts.intents import Category, Content, Media, Priority, Template, Text
+
+MOST_BATCH_MESSAGES = 1_000  # one request's worth; a larger audience is a run, which is streamed
+MOST_RUN_ROWS = 100_000  # about 30 MB of NDJSON, written to Kafka in some 10 s: within any client's patience
+MOST_SENDERS = 1_000  # as many numbers as one portfolio may reasonably hold
+LONGEST_SPREAD_MINUTES = 24 * 60  # so the last message of a spread batch is within the default life of an intent
+
+_SEPARATORS = re.compile(r"[\s().-]+")
+_BARE = re.compile(r"[1-9][0-9]{10,14}", re.ASCII)
+
+
+def e164(value: object) -> object:
+    """`+` and digits. Separators are dropped; without a plus at least 11 digits are needed, so that a local number of
+    10 digits is never taken for another country's (ING-8)."""
+    if not isinstance(value, str) or len(value) > 40:
+        return value
+    text = _SEPARATORS.sub("", value)
+    return f"+{text}" if _BARE.fullmatch(text) else text
+
+
+PhoneNumber = Annotated[Phone, BeforeValidator(e164)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Metadata = Annotated[dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=16)]
+
+
+class Shape(BaseModel):
+    """Input of a client's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class MessageBody(Shape):
+    """What is said, and how: exactly one of `message` (free text, ING-9), `template` and `media`.
+
+    `category` may be left out for free text and media only (then: service). `notBefore` and `expiresAt` need a zone.
+    """
+
+    message: ShortText | None = Field(default=None, validation_alias=AliasChoices("message", "text"))
+    template: Template | None = None
+    media: Media | None = None
+    category: Category | None = None
+    fallback_template: Template | None = None
+    priority: Priority = 1
+    expires_at: Instant | None = None
+    duplicate_ok: bool = False
+    metadata: Metadata = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_content(self) -> MessageBody:
+        if sum(part is not None for part in (self.message, self.template, self.media)) != 1:
+            raise ValueError("give exactly one of message, template and media")
+        if self.template is not None and self.category is None:
+            raise ValueError("a template needs its category: authentication, utility or marketing")
+        return self
+
+    def content(self) -> Content:
+        """The content as intents carry it."""
+        if self.message is not None:
+            return Text(body=self.message)
+        found = self.template or self.media
+        assert found is not None  # _one_content
+        return found
+
+
+class NamedSender(Shape):
+    """Who sends: one of the two, or neither where the API key has a fixed sender."""
+
+    session_id: Home | None = None
+    phone: PhoneNumber | None = None
+
+    @model_validator(mode="after")
+    def _one_sender(self) -> NamedSender:
+        if self.session_id is not None and self.phone is not None:
+            raise ValueError("give sessionId or phone, not both")
+        return self
+
+
+class SendRequest(MessageBody, NamedSender):
+    """`POST /api/v1/send`: one message."""
+
+    to: PhoneNumber
+    not_before: Instant | None = None
+
+
+class BatchMessage(MessageBody):
+    """One message of a batch."""
+
+    to: PhoneNumber
+
+
+class Spread(Shape):
+    """When the messages go: message i of n at `startAt` (default: now) + i x spreadMinutes / n (ING-2)."""
+
+    spread_minutes: Annotated[float, Field(ge=0, le=LONGEST_SPREAD_MINUTES)] = 0.0
+    start_at: Instant | None = None
+
+
+class BatchRequest(NamedSender, Spread):
+    """`POST /api/v1/send/batch`."""
+
+    messages: Annotated[tuple[BatchMessage, ...], Field(min_length=1, max_length=MOST_BATCH_MESSAGES)]
+
+
+class RunRequest(NamedSender, Spread):
+    """`POST /api/v1/runs`: one template (or text) to an audience, until a deadline.
+
+    With several `senders` each person goes to one of them, the same in every run. `deadline` is what on time is
+    measured by; a message that is late is still sent, until `expiresAt`. The audience is inline, or the other part of
+    a multipart upload.
+    """
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    senders: Annotated[tuple[Home, ...], Field(max_length=MOST_SENDERS)] = ()
+    template: Template | None = None
+    message: ShortText | None = None
+    category: Category | None = None
+    fallback_template: Template | None = None
+    priority: Priority = 1
+    deadline: Instant | None = None
+    expires_at: Instant | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    audience: Annotated[list[Any], Field(max_length=MOST_RUN_ROWS)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunRequest:
+        if self.senders and (self.session_id or self.phone):
+            raise ValueError("give senders, sessionId or phone")
+        if self.template is not None and self.message is not None:
+            raise ValueError("give template or message, not both")
+        return self
+
+
+class AudienceEntry(Shape):
+    """One recipient of a run; what is left out is the run's.
+
+    `template` is a template's name or a whole template; `params` its positional values, `named` its named ones.
+    """
+
+    to: PhoneNumber
+    params: tuple[str, ...] | None = None
+    named: dict[str, str] | None = None
+    template: str | Template | None = None
+    language: str | None = None
+    message: ShortText | None = None
+    sender: Home | None = None
+    category: Category | None = None
+    priority: Priority | None = None
+    metadata: Metadata | None = None
+
+
+def entry_content(run: RunRequest, entry: AudienceEntry) -> Content:
+    """What this person is told. Raises ValueError (pydantic's too) where the run and the row do not make a message."""
+    if isinstance(entry.template, Template):
+        return entry.template
+    text = entry.message or (run.message if entry.template is None else None)
+    if text is not None:
+        return Text(body=text)
+    given = {} if run.template is None else dict(run.template)
+    changed = {"name": entry.template, "language": entry.language, "body": entry.params, "named": entry.named}
+    merged = given | {key: value for key, value in changed.items() if value is not None}
+    if "name" not in merged or "language" not in merged:
+        raise ValueError("neither the run nor the row says which template, in which language, or which message")
+    return Template(**merged)
+
+
+def entry_category(run: RunRequest, entry: AudienceEntry, content: Content) -> Category:
+    """The row's category, else the run's; free text is a service message. Raises ValueError for a template without."""
+    category = entry.category or run.category
+    if category is None and content.type == "template":
+        raise ValueError("a template needs its category: authentication, utility or marketing")
+    return category or "service"

@@ -1,0 +1,214 @@
+"""Accepting a run: every row is looked at before anything is written; then each is frozen with its home."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import orjson
+
+from harkara.contracts.event import event_id
+from harkara.contracts.identity import derived_message_id, person_key
+from harkara.contracts.intents import SendIntent
+from harkara.contracts.runs import AudienceRow, SendRun
+from harkara.contracts.topics import RUN_AUDIENCE, SEND_RUNS
+from harkara.ingestion.audience import Fault, Row, faults_of, parse_row
+from harkara.ingestion.core import (
+    Emission,
+    ForbiddenSender,
+    Sender,
+    UnknownSender,
+    by_home,
+    choose_sender,
+    intent_of,
+    resolve_sender,
+    run_intent,
+    slot,
+)
+from harkara.ingestion.requests import MOST_RUN_ROWS, BatchRequest, RunRequest
+from harkara.policy.governance import Governance
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the API key, its fixed sender, and the client's name for this request."""
+
+    api_key_id: str
+    fixed_sender: str | None
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """One recipient as it will be written, without its slot in time."""
+
+    row: int
+    home: str
+    intent: SendIntent
+
+
+@dataclass(slots=True)
+class Survey:
+    """What a look at all rows gives: how many, per home, what is wrong, and a hash of what was asked for."""
+
+    expected: int = 0
+    homes: Counter[str] = field(default_factory=Counter)
+    faults: list[Fault] = field(default_factory=list)
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """A run's request with everything that is the same for its rows."""
+
+    run: RunRequest
+    run_id: str
+    caller: Caller
+    governance: Governance
+    pepper: bytes
+    senders: dict[str, tuple[Sender, ...]]
+
+    def frozen(self, row: Row) -> Frozen | list[Fault]:
+        """The row as an intent with its home, or everything that is wrong with it."""
+        entry = parse_row(row)
+        if isinstance(entry, list):
+            return entry
+        number = row[0]
+        try:
+            sender = self._sender_for(entry.sender, entry.to)
+            intent = run_intent(
+                self.run,
+                entry,
+                message_id=derived_message_id(self.caller.api_key_id, self.caller.idempotency_key, number),
+                run_id=self.run_id,
+                row=number,
+                sender=sender,
+                producer=self.caller.api_key_id,
+            )
+        except (UnknownSender, ForbiddenSender) as error:
+            return [Fault(number, "sender", str(error))]
+        except ValueError as error:
+            return faults_of(number, error)
+        return Frozen(number, sender.home, intent)
+
+    def _sender_for(self, named: str | None, to: str) -> Sender:
+        if named is not None:
+            return resolve_sender(self.governance, self.caller.fixed_sender, named, None)
+        if not self.senders:
+            raise UnknownSender("neither the run, the row nor the API key names a sender")
+        return choose_sender(self.senders, person_key(self.pepper, to))
+
+
+def plan_run(run: RunRequest, run_id: str, caller: Caller, governance: Governance, pepper: bytes) -> RunPlan:
+    """Resolve the run's senders. Raises UnknownSender or ForbiddenSender."""
+    named: Iterable[str | None] = run.senders or ([None] if _has_one(run, caller) else [])
+    found = [resolve_sender(governance, caller.fixed_sender, each or run.session_id, run.phone) for each in named]
+    return RunPlan(run, run_id, caller, governance, pepper, by_home(found))
+
+
+def _has_one(run: RunRequest, caller: Caller) -> bool:
+    return bool(run.session_id or run.phone or caller.fixed_sender)
+
+
+def batch_rows(batch: BatchRequest, run_id: str, caller: Caller, sender: Sender) -> list[Frozen]:
+    """The messages of a batch as rows of a run of their own, from 1."""
+    rows = []
+    for number, message in enumerate(batch.messages, 1):
+        message_id = derived_message_id(caller.api_key_id, caller.idempotency_key, number)
+        intent = intent_of(message, message_id=message_id, to=message.to, sender=sender, producer=caller.api_key_id)
+        rows.append(Frozen(number, sender.home, intent.model_copy(update={"run_id": run_id, "row": number})))
+    return rows
+
+
+class Surveyor:
+    """Looks at rows one by one. A person who is in the audience twice would be written to twice: the row is a fault."""
+
+    def __init__(self, subject: bytes, *, persons_once: bool) -> None:
+        self._hash = hashlib.sha256(subject)
+        self._first_row: dict[str, int] | None = {} if persons_once else None
+        self._looked = 0
+        self.survey = Survey()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are more rows than a run may have; looking further would be for nothing."""
+        return self._looked > MOST_RUN_ROWS
+
+    def look(self, found: Frozen | list[Fault]) -> None:
+        """Count one row."""
+        survey = self.survey
+        self._looked += 1
+        if self.full or isinstance(found, list):
+            survey.faults += found if isinstance(found, list) else []
+            return
+        survey.expected += 1
+        survey.homes[found.home] += 1
+        self._hash.update(f"{found.row}\x1f{found.intent.hash()}\x1e".encode())
+        if self._first_row is not None:
+            first = self._first_row.setdefault(found.intent.to, found.row)
+            if first != found.row:
+                survey.faults.append(Fault(found.row, "to", f"the same recipient as in row {first}"))
+
+    def end(self) -> Survey:
+        """The result, once every row was looked at."""
+        if self.full:
+            self.survey.faults.append(Fault(MOST_RUN_ROWS + 1, "(row)", f"a run has at most {MOST_RUN_ROWS} rows"))
+        if self.survey.expected == 0 and not self.survey.faults:
+            self.survey.faults.append(Fault(0, "audience", "has no rows"))
+        self.survey.digest = self._hash.hexdigest()[:32]
+        return self.survey
+
+
+def subject_of(request: RunRequest | BatchRequest) -> bytes:
+    """What belongs to the request's identity besides its rows."""
+    return orjson.dumps(request.model_dump(mode="json", exclude={"audience", "messages"}), option=orjson.OPT_SORT_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When the rows of a run go: at once (`start` None), or each in its slot."""
+
+    start: datetime | None
+    spread_minutes: float
+    count: int
+
+    def of(self, row: int) -> datetime | None:
+        """The slot of a row (from 1)."""
+        return None if self.start is None else slot(self.start, self.spread_minutes, row - 1, self.count)
+
+    def last(self) -> datetime | None:
+        """The slot of the last row."""
+        return self.of(self.count)
+
+
+def timing_of(request: RunRequest | BatchRequest, now: datetime, count: int) -> Timing:
+    """A start or a spread makes slots; the start is `now` where none is given."""
+    if request.start_at is None and request.spread_minutes == 0:
+        return Timing(None, 0.0, count)
+    return Timing(request.start_at or now, request.spread_minutes, count)
+
+
+def audience_emission(run_id: str, found: Frozen, timing: Timing) -> Emission:
+    """The row on run-audience."""
+    row = AudienceRow(run_id=run_id, row=found.row, home=found.home, intent=found.intent, emit_at=timing.of(found.row))
+    return Emission(RUN_AUDIENCE, run_id, run_id, row, event_id(run_id, found.row), found.intent.message_id)
+
+
+def run_emission(
+    run_id: str, name: str, producer: str, survey: Survey, deadline: datetime | None, now: datetime
+) -> Emission:
+    """The accepted run on send-runs."""
+    run = SendRun(
+        run_id=run_id,
+        name=name,
+        producer=producer,
+        expected=survey.expected,
+        homes=dict(sorted(survey.homes.items())),
+        audience_hash=survey.digest,
+        deadline=deadline,
+        created_at=now,
+    )
+    return Emission(SEND_RUNS, run_id, run_id, run, event_id("run", run_id, survey.digest))

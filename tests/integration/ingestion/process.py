@@ -1,0 +1,110 @@
+"""Ingestion as a process of its own, on the tests' broker."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from harkara.graph_api.signature import HEADER, sign
+from harkara.runtime.settings import KafkaSettings, ServiceSettings
+from tests.support.wait import eventually
+
+PARTITIONS = 2
+SECRET, VERIFY_TOKEN, PEPPER = "app-secret-of-the-tests", "verify-token", "a pepper of the integration tests"
+API_KEY = "shop.integration-secret"
+LONE, POOLED = "445566778899001", "445566778899002"
+GOVERNANCE = f"""
+numbers:
+  - {{phone_number_id: "{LONE}", display_phone_number: "+12025550143", waba_id: "112233445566778",
+      portfolio_id: "998877665544332", token_env: TOKEN_A}}
+  - {{phone_number_id: "{POOLED}", display_phone_number: "+919999900002", waba_id: "112233445566778",
+      portfolio_id: "998877665544332", token_env: TOKEN_B}}
+pools:
+  - {{name: advisors, numbers: ["{POOLED}"]}}
+compliance: {{consent_mode: opt_out}}
+"""
+
+
+def settings_for(bootstrap: str, prefix: str) -> ServiceSettings:
+    """For creating the topics."""
+    kafka = KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix)
+    return ServiceSettings(service="test", kafka=kafka, partitions=PARTITIONS, replication_factor=1)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Ingestion:
+    """The running process and a client of its port."""
+
+    process: asyncio.subprocess.Process
+    http: httpx.AsyncClient
+    log: Path
+
+    async def webhook(self, raw: bytes, secret: str = SECRET) -> httpx.Response:
+        """A webhook signed with `secret`."""
+        return await self.http.post("/webhooks/meta", content=raw, headers={HEADER: sign(secret, raw)})
+
+    async def ready(self) -> bool:
+        """Whether /readyz says so."""
+        assert self.process.returncode is None, self.log.read_text()
+        try:
+            return (await self.http.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        await self.process.wait()
+
+
+@asynccontextmanager
+async def ingestion(bootstrap: str, prefix: str, folder: Path) -> AsyncIterator[Ingestion]:
+    """The process until the end of the context; it is stopped by SIGTERM unless it was killed."""
+    governance, keys, log = folder / "governance.yaml", folder / "keys.yaml", folder / "ingestion.log"
+    governance.write_text(GOVERNANCE, "utf-8")
+    digest = hashlib.sha256(API_KEY.encode()).hexdigest()
+    keys.write_text(f"keys:\n  - {{id: shop, name: a shop, sha256: {digest}}}\n", "utf-8")
+    port = free_port()
+    environment = os.environ | {
+        "HARKARA_KAFKA_BOOTSTRAP": bootstrap,
+        "HARKARA_KAFKA_TOPIC_PREFIX": prefix,
+        "HARKARA_PARTITIONS": str(PARTITIONS),
+        "HARKARA_REPLICATION_FACTOR": "1",
+        "HARKARA_GOVERNANCE_FILE": str(governance),
+        "HARKARA_API_KEYS_FILE": str(keys),
+        "HARKARA_PEPPER": PEPPER,
+        "HARKARA_APP_SECRETS": SECRET,
+        "HARKARA_VERIFY_TOKEN": VERIFY_TOKEN,
+        "HARKARA_HTTP_HOST": "127.0.0.1",
+        "HARKARA_HTTP_PORT": str(port),
+    }
+    with log.open("ab") as out:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "harkara.runtime.serve", "ingestion", env=environment, stdout=out, stderr=out
+        )
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+        running = Ingestion(process, http, log)
+        try:
+            await eventually(running.ready, timeout_seconds=60)
+            yield running
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await asyncio.wait_for(process.wait(), 30)
