@@ -1,0 +1,17 @@
+"""The runnable dispatcher: wiring only."""
+
+from __future__ import annotations
+
+from harkara.dispatcher.dispatcher import Dispatcher
+from harkara.dispatcher.emitter import Emitter
+from harkara.dispatcher.settings import Settings
+from harkara.policy.governance import load
+from harkara.runtime.service import Service
+
+
+def create(settings: Settings) -> Service:
+    """Replicas first, the emitter before the lanes; stopped in the opposite order. Raises ValueError for a policy
+    file or a failpoint that is wrong."""
+    emitter = Emitter(settings)
+    dispatcher = Dispatcher(settings, load(settings.governance_file), emitter)
+    return Service(settings, [dispatcher.denials.table, dispatcher.number_states.table, emitter, dispatcher])

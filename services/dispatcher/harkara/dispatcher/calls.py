@@ -1,0 +1,114 @@
+"""The calls of a lane's committed attempts: each checked once more with a connection at hand, each with an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+from pydantic import ValidationError
+
+from harkara.dispatcher import metrics
+from harkara.dispatcher.failpoints import Failpoints
+from harkara.dispatcher.senders import NoToken, Senders, body_of
+from harkara.dispatcher.state import Message
+from harkara.graph_api.outcome import Accepted, InDoubt, NotSent, Outcome, Refused
+from harkara.runtime.clock import Clock
+from harkara.runtime.telemetry import span
+
+DURING_CALL_SECONDS = 0.01  # the failpoint inside a call: after the request has left, before a usual answer
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An outcome that waits for the lane's next round."""
+
+    message_id: str
+    attempt: int
+    outcome: Outcome
+
+
+@dataclass
+class Calls:
+    """Calls under way. `gate(message, attempt)` says in the instant before the first byte why not, or None."""
+
+    senders: Senders
+    clock: Clock
+    failpoints: Failpoints
+    gate: Callable[[Message, int], str | None]
+    wake: Callable[[], None]
+    token_lost: Callable[[str], None]
+    settled: deque[Settled] = field(default_factory=deque)
+    failure: BaseException | None = None
+    under_way: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def start(self, message: Message, decided_at: float, lease_until: float) -> None:
+        """One attempt, already committed. Both times are monotonic; a call that has not begun by `lease_until` never
+        does."""
+        task = asyncio.create_task(self._call(message, message.attempt, decided_at, lease_until))
+        self.under_way.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failure = error  # a mistake of ours: the lane raises it, the process ends, the attempt is in doubt
+            self.wake()
+
+    async def _call(self, message: Message, attempt: int, decided_at: float, lease_until: float) -> None:
+        refusal = "lease"
+
+        def before_call() -> bool:
+            nonlocal refusal
+            self.failpoints.reach("before_call")
+            now = self.clock.monotonic()
+            if now > lease_until:
+                return False
+            why_not = self.gate(message, attempt)
+            if why_not is not None:
+                refusal = why_not
+                return False
+            metrics.JOURNAL_TO_CALL_SECONDS.observe(now - decided_at)
+            if self.failpoints.is_armed("during_call"):
+                asyncio.get_running_loop().call_later(DURING_CALL_SECONDS, self.failpoints.reach, "during_call")
+            return True
+
+        outcome = await self._sent(message, before_call)
+        if outcome == NotSent("lease"):
+            outcome = NotSent(refusal)
+        self.failpoints.reach("after_answer")
+        _count(outcome)
+        self.settled.append(Settled(message.message_id, attempt, outcome))
+        self.wake()
+
+    async def _sent(self, message: Message, before_call: Callable[[], bool]) -> Outcome:
+        number = message.number or ""
+        try:
+            body = body_of(message)
+            with span("graph.send", message.trace, phone_number_id=number):
+                return await self.senders.client(number).send(number, body, before_call=before_call)
+        except NoToken as error:
+            log.error("token_missing", phone_number_id=number, reason=str(error))
+            self.token_lost(number)
+            return NotSent("token")
+        except (ValidationError, ValueError, KeyError) as error:
+            # nothing has left: the order itself cannot be made into a request
+            log.error("request_invalid", message_id=message.message_id, error=type(error).__name__)
+            return NotSent("invalid")
+
+
+def _count(outcome: Outcome) -> None:
+    match outcome:
+        case Accepted():
+            metrics.ATTEMPTS.labels("accepted", "").inc()
+        case Refused(error=error):
+            metrics.ATTEMPTS.labels("refused", str(error.code or f"http_{error.http_status}")).inc()
+        case InDoubt(reason=reason):
+            metrics.ATTEMPTS.labels("in_doubt", reason).inc()
+            metrics.IN_DOUBT.labels(reason).inc()
+        case NotSent(reason=reason):
+            metrics.ATTEMPTS.labels("not_sent", reason).inc()

@@ -1,0 +1,220 @@
+"""The process: takes the lanes that the group gives it, works each in a task, leaves them in order."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from confluent_kafka import Message as Record
+
+from harkara.contracts.partition import partition_for
+from harkara.dispatcher import metrics
+from harkara.dispatcher.emitter import Emitter
+from harkara.dispatcher.failpoints import Failpoints
+from harkara.dispatcher.lane import Lane, LaneRefused, Workshop
+from harkara.dispatcher.lane_log import Broken, Fenced
+from harkara.dispatcher.membership import Membership
+from harkara.dispatcher.plan import Surroundings
+from harkara.dispatcher.replicas import FRESH_SECONDS, Denials, NumberStates
+from harkara.dispatcher.senders import Senders, facts_of, policy_of
+from harkara.dispatcher.settings import Settings
+from harkara.policy.governance import Governance
+from harkara.runtime.clock import Clock, SystemClock
+
+THREADS = 8  # commits wait for the broker, not for the processor; more lanes than these take turns
+QUEUE_STATE_SECONDS = 1.0
+TOKEN_LOOK_SECONDS = 5.0
+RETAKE_SECONDS = 1.0
+FENCED_PAUSE_SECONDS = 12.0  # above the session timeout: whoever fenced us is the owner, or the group gives it back
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Component and owner of the lanes."""
+
+    name = "lanes"
+
+    def __init__(
+        self, settings: Settings, governance: Governance, emitter: Emitter, clock: Clock | None = None
+    ) -> None:
+        self._settings = settings
+        self._governance = governance
+        self._facts = facts_of(governance)
+        self.denials = Denials(settings)
+        self.number_states = NumberStates(settings, self._number_changed)
+        self._senders = Senders(settings, governance)
+        self._membership = Membership(settings, self)
+        self._threads = ThreadPoolExecutor(THREADS, "lane")
+        self._lanes: dict[int, Lane] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._taken: set[int] = set()
+        self._refused: dict[int, str] = {}
+        self._emitter = emitter
+        self._shop = Workshop(
+            settings=settings,
+            clock=clock or SystemClock(),
+            around=Surroundings(
+                self._facts, policy_of(governance), self.number_states.by_number, self.denials.by_person
+            ),
+            senders=self._senders,
+            emitter=emitter,
+            failpoints=Failpoints.parse(settings.failpoints),
+            member=lambda: self._membership.member,
+            offsets=self._membership.offsets,
+            threads=self._threads,
+            fresh=self._fresh,
+            token_lost=self._token_lost,
+            room=self._membership.resume,
+        )
+
+    def ready(self) -> str | None:
+        """Ready when every lane that the group gave is taken; a lane that refuses is named."""
+        if not self._membership.joined:
+            return "joining its group"
+        if self._refused:
+            return "; ".join(f"lane {partition}: {why}" for partition, why in sorted(self._refused.items()))
+        waiting = self._lanes.keys() - self._taken
+        return f"taking {len(waiting)} lanes" if waiting else None
+
+    async def run(self) -> None:
+        """Until cancelled: then every lane is left in order."""
+        polling = asyncio.create_task(self._membership.run(), name="membership")
+        looks = asyncio.create_task(self._look_around(), name="looks")
+        try:
+            await self._watch(polling, looks)
+        finally:
+            self._membership.stop()
+            await asyncio.wait([polling])
+            looks.cancel()
+            for task in self._tasks.values():
+                task.cancel()
+            await self._senders.aclose()
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _watch(self, *own: asyncio.Task[None]) -> None:
+        """Ends with the first task that fails: one lane's mistake ends the process, and the next owner recovers."""
+        while True:
+            tasks = {*own, *self._tasks.values()}
+            done, _ = await asyncio.wait(tasks, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+            if own[0] in done:
+                return
+            self._tasks = {partition: task for partition, task in self._tasks.items() if not task.done()}
+
+    async def assigned(self, partitions: set[int]) -> None:
+        """These are the lanes now. One that was left a moment ago and comes back keeps its state."""
+        for partition in self._lanes.keys() - partitions:
+            self._lanes.pop(partition).close()
+            self._refused.pop(partition, None)
+        log.info("lanes_assigned", partitions=sorted(partitions))
+        for partition in sorted(partitions):
+            lane, fresh = self._lanes.get(partition), False
+            if lane is None:
+                lane, fresh = Lane(partition, self._shop), True
+                self._lanes[partition] = lane
+            self._tasks[partition] = asyncio.create_task(self._work(lane, fresh=fresh), name=f"lane-{partition}")
+
+    async def revoked(self) -> None:
+        """Leave every lane in order; what could not be left is forgotten."""
+        working = {partition: task for partition, task in self._tasks.items() if not task.done()}
+        for partition in working:
+            if partition in self._taken:
+                self._lanes[partition].leave()
+            else:
+                working[partition].cancel()
+        if working:
+            await asyncio.wait(working.values(), timeout=self._leave_seconds())
+        for partition, task in working.items():
+            if not task.done() or task.cancelled() or task.exception() is not None:
+                task.cancel()
+                self._lanes.pop(partition).close()
+        self._untake(set(self._taken))
+        self._tasks = {partition: task for partition, task in self._tasks.items() if not task.done()}
+
+    async def lost(self) -> None:
+        """The session was lost: the lanes belong to others, nothing here may be believed."""
+        log.warning("lanes_lost", partitions=sorted(self._lanes))
+        for task in self._tasks.values():
+            task.cancel()
+        for lane in self._lanes.values():
+            lane.leave()  # its calls that have not begun never do
+            lane.close()
+        self._lanes.clear()
+        self._tasks.clear()
+        self._refused.clear()
+        self._untake(set(self._taken))
+
+    def deliver(self, partition: int, records: list[Record]) -> set[str]:
+        """Records for a lane that is taken; for any other they are dropped, their offsets are not committed."""
+        lane = self._lanes.get(partition)
+        if lane is None or partition not in self._taken:
+            return set()
+        lane.inbox.put(records)
+        lane.wake()
+        return lane.inbox.fill()
+
+    async def _work(self, lane: Lane, *, fresh: bool) -> None:
+        """Take, work, and take anew after what a new producer mends; returns when the lane was left."""
+        while True:
+            try:
+                offsets = await (lane.take() if fresh else lane.resume())
+                self._taken.add(lane.partition)
+                metrics.LANES.set(len(self._taken))
+                self._membership.fetch(lane.partition, offsets)
+                await lane.work()
+                return
+            except Fenced as error:
+                metrics.FENCED.inc()
+                log.warning("lane_fenced", partition=lane.partition, error=str(error))
+                pause = FENCED_PAUSE_SECONDS
+            except Broken as error:
+                log.warning("lane_broken", partition=lane.partition, error=str(error))
+                pause = RETAKE_SECONDS
+            except LaneRefused as error:
+                self._refused[lane.partition] = str(error)
+                metrics.HALTED_LANES.set(len(self._refused))
+                log.error("lane_refused", partition=lane.partition, reason=str(error))
+                return
+            fresh = True
+            self._untake({lane.partition})
+            lane.close()
+            self._membership.forget(lane.partition)
+            await asyncio.sleep(pause)
+
+    def _untake(self, partitions: set[int]) -> None:
+        self._taken -= partitions
+        metrics.LANES.set(len(self._taken))
+
+    def _leave_seconds(self) -> float:
+        return self._governance.dispatch.request_timeout_seconds + 6.0
+
+    def _fresh(self) -> bool:
+        return self.denials.table.fresh(FRESH_SECONDS) and self.number_states.table.fresh(FRESH_SECONDS)
+
+    def _number_changed(self, number: str) -> None:
+        facts = self._facts.get(number)
+        lane = None if facts is None else self._lanes.get(partition_for(facts.home, self._settings.partitions))
+        if lane is not None:
+            lane.number_changed(number)
+
+    def _token_lost(self, _: str) -> None:
+        for number in self._senders.refreshed(self._facts):
+            self._number_changed(number)
+
+    async def _look_around(self) -> None:
+        """Queue states about once a second while they change, room in inboxes, tokens that came or went."""
+        looks = 0
+        while True:
+            await asyncio.sleep(QUEUE_STATE_SECONDS)
+            looks += 1
+            if looks % int(TOKEN_LOOK_SECONDS / QUEUE_STATE_SECONDS) == 0:
+                self._token_lost("")
+            for partition in sorted(self._taken):
+                lane = self._lanes[partition]
+                emissions = lane.queue_states()
+                if emissions:
+                    await self._emitter.write(emissions)

@@ -1,0 +1,83 @@
+"""What is remembered of messages that have ended: enough to recognise them for seven days, and no more.
+
+About 200 bytes a message: the id, and 11 packed bytes. Generations of six hours are forgotten as a whole, so nothing
+is scanned and the oldest is never searched for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HORIZON_SECONDS = 7 * 86_400
+GENERATION_SECONDS = 6 * 3600
+_PACK = struct.Struct(">8sBH")
+ENDS = ("submitted", "failed_unsent", "cancelled", "expired", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a message ended in the lane. `submitted`: Meta has it, its further life is not the lane's."""
+
+    status: str
+    attempt: int
+    fingerprint: bytes
+
+
+class Horizon:
+    """The ended messages of the last seven days (at least; up to six hours more)."""
+
+    def __init__(self) -> None:
+        self._generations: dict[int, dict[str, bytes]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(generation) for generation in self._generations.values())
+
+    def add(self, message_id: str, ended_at: float, status: str, attempt: int, intent_hash: str) -> None:
+        """Remember an end; a later end of the same message (an echo after `unknown`) takes its place."""
+        self._forget(message_id)
+        packed = _PACK.pack(fingerprint(intent_hash), ENDS.index(status), min(attempt, 65_535))
+        self._generations.setdefault(int(ended_at // GENERATION_SECONDS), {})[message_id] = packed
+
+    def find(self, message_id: str) -> Ended | None:
+        """How the message ended, or None: unknown or forgotten."""
+        for generation in reversed(self._generations.values()):  # newest first: a repeat is mostly soon
+            packed = generation.get(message_id)
+            if packed is not None:
+                print_, status, attempt = _PACK.unpack(packed)
+                return Ended(ENDS[status], attempt, print_)
+        return None
+
+    def forget_old(self, now: float, limit: int) -> Iterator[str]:
+        """Up to `limit` message ids whose seven days are over; they are forgotten here, their journal keys may go."""
+        for number in sorted(self._generations):
+            if (number + 1) * GENERATION_SECONDS + HORIZON_SECONDS > now:
+                return
+            generation = self._generations[number]
+            while generation and limit > 0:
+                limit -= 1
+                yield generation.popitem()[0]
+            if generation:
+                return
+            del self._generations[number]
+
+    def next_forget(self) -> float | None:
+        """When the oldest generation may go, in Unix seconds."""
+        oldest = min(self._generations, default=None)
+        return None if oldest is None else (oldest + 1) * GENERATION_SECONDS + HORIZON_SECONDS
+
+    def discard(self, message_id: str) -> None:
+        """Forget one message (its tombstone was read)."""
+        self._forget(message_id)
+
+    def _forget(self, message_id: str) -> None:
+        for generation in self._generations.values():
+            if generation.pop(message_id, None) is not None:
+                return
+
+
+def fingerprint(intent_hash: str) -> bytes:
+    """64 bits of an intent's hash: among a message's own repeats a false match has one chance in 10^19."""
+    return hashlib.blake2b(intent_hash.encode(), digest_size=8).digest()

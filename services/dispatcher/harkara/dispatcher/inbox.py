@@ -1,0 +1,168 @@
+"""A lane's intake: records wait here by topic, urgent orders are taken first, offsets move with what was taken."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import orjson
+from confluent_kafka import Message as Record
+from confluent_kafka import TopicPartition
+
+from harkara.contracts.commands import SendCommand
+from harkara.contracts.envelope import Headers, Undecodable, decode, header
+from harkara.contracts.intents import DispatchOrder
+from harkara.contracts.lifecycle import EFFECT_RANK
+from harkara.contracts.partition import partition_for
+from harkara.contracts.topics import (
+    DISPATCH_ORDERS,
+    DISPATCH_ORDERS_URGENT,
+    MESSAGE_LIFECYCLE,
+    SEND_COMMANDS,
+    Topic,
+)
+from harkara.dispatcher.emitter import Quarantined
+from harkara.dispatcher.evolve import seconds
+from harkara.runtime.settings import KafkaSettings
+
+INPUTS: tuple[Topic, ...] = (DISPATCH_ORDERS_URGENT, SEND_COMMANDS, MESSAGE_LIFECYCLE, DISPATCH_ORDERS)
+"""In the order in which a round takes them: urgent, cancels, evidence, then the bulk."""
+TAKEN_PER_ROUND = 500
+PAUSE_ABOVE = 2000  # records of one topic that wait here: four rounds; more only moves Kafka's log into memory
+RESUME_BELOW = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OrderArrived:
+    """A valid DispatchOrder as JSON."""
+
+    order: dict[str, Any]
+    trace: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandArrived:
+    """A valid SendCommand."""
+
+    command: SendCommand
+
+
+@dataclass(frozen=True, slots=True)
+class EchoArrived:
+    """A status of Meta that names one of our attempts. `at` in Unix seconds."""
+
+    message_id: str
+    attempt: int
+    wamid: str | None
+    number: str | None
+    at: float
+
+
+Arrival: TypeAlias = OrderArrived | CommandArrived | EchoArrived
+
+
+@dataclass
+class Inbox:
+    """One lane's waiting records. `next_offsets`: per topic, the offset after the newest one taken."""
+
+    kafka: KafkaSettings
+    partition: int
+    partitions: int
+    waiting: dict[str, deque[Record]] = field(init=False)
+    next_offsets: dict[str, int] = field(default_factory=dict)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    paused: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._topics = {self.kafka.topic(topic): topic for topic in INPUTS}
+        self.waiting = {name: deque() for name in self._topics}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.waiting.values()))
+
+    def put(self, records: Iterable[Record]) -> None:
+        """Records of this lane, in the order of their offsets."""
+        for record in records:
+            self.waiting[record.topic() or ""].append(record)
+
+    def clear(self) -> None:
+        """Forget everything (the lane is taken anew)."""
+        for queue in self.waiting.values():
+            queue.clear()
+        self.next_offsets.clear()
+        self.quarantined.clear()
+        self.paused.clear()
+
+    def take(self) -> Iterator[Arrival]:
+        """A round's records, decoded; what cannot be is put into `quarantined`, to be written before the commit."""
+        for name, queue in self.waiting.items():
+            for _ in range(min(len(queue), TAKEN_PER_ROUND)):
+                record = queue.popleft()
+                self.next_offsets[name] = (record.offset() or 0) + 1
+                arrival = self._decoded(self._topics[name], record)
+                if arrival is not None:
+                    yield arrival
+
+    def offsets(self) -> list[TopicPartition]:
+        """What a commit says of the records taken so far."""
+        return [TopicPartition(name, self.partition, offset) for name, offset in self.next_offsets.items()]
+
+    def fill(self) -> set[str]:
+        """Topics whose fetching must wait, to be asked after each `put`."""
+        full = {name for name, queue in self.waiting.items() if len(queue) > PAUSE_ABOVE}
+        self.paused |= full
+        return full
+
+    def emptied(self) -> set[str]:
+        """Topics that waited and may be fetched again."""
+        roomy = {name for name in self.paused if len(self.waiting[name]) < RESUME_BELOW}
+        self.paused -= roomy
+        return roomy
+
+    def _decoded(self, topic: Topic, record: Record) -> Arrival | None:
+        headers = _headers(record)
+        if topic is MESSAGE_LIFECYCLE:
+            return None if header(headers, "ce_source") == "dispatcher" else _echo(record.value())
+        where = f"{record.topic()}-{record.partition()}-{record.offset()}"
+        try:
+            envelope = decode(topic.events, record.value(), headers, fallback_id=where)
+            event = envelope.event
+            if isinstance(event, SendCommand):
+                return CommandArrived(event)
+            if isinstance(event, DispatchOrder):
+                return self._order(event, envelope.traceparent)
+        except Undecodable as error:
+            key = record.key()
+            self.quarantined.append(Quarantined(topic, self.partition, key, record.value(), headers, str(error)))
+        return None
+
+    def _order(self, order: DispatchOrder, trace: str | None) -> OrderArrived:
+        if partition_for(order.home, self.partitions) != self.partition:
+            raise Undecodable(f"home {order.home} belongs to another partition: another lane would send it too")
+        return OrderArrived(order.model_dump(mode="json", exclude_none=True), trace)
+
+
+def _headers(record: Record) -> Headers:
+    found = record.headers() or []
+    pairs = found.items() if isinstance(found, dict) else found
+    return [(name, value.encode() if isinstance(value, str) else value or b"") for name, value in pairs]
+
+
+def _echo(value: bytes | None) -> EchoArrived | None:
+    """Statuses of phase 3 with our message id; everything else on the topic is not for lanes. Parsed without a model:
+    this is read at several times the rate of sending, and message-state quarantines what is malformed."""
+    try:
+        event = orjson.loads(value or b"")
+        if event["status"] not in EFFECT_RANK or event.get("message_id") is None:
+            return None
+        return EchoArrived(
+            event["message_id"],
+            int(event["attempt"]),
+            event.get("wamid"),
+            event.get("phone_number_id"),
+            seconds(event["at"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

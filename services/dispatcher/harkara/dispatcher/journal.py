@@ -1,0 +1,111 @@
+"""The lane's journal: what an entry is, under which key it lies, and its bytes.
+
+The topic is compacted, so the newest entry of a key must say everything about its entity:
+
+    key                       kinds              says
+    <message id>              order, end         the order with its content; at its end the little that dedupes
+    <message id>/s            step               the whole changing state of a message, once per transition
+    <message id>/c            conflict           the same id came with another intent
+    hold/<scope>/<target>     hold               a number, pair or template that sends nothing until a time
+    cancel/<kind>/<target>    cancel             a cancel command, also of what has not arrived yet
+    command/<command id>      resolved           an operator's word on a message in doubt
+    emitted                   emitted            up to which sequence the implied events have been written
+
+A step whose order is unknown belongs to a message that has ended: its order was compacted away under the end entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import orjson
+
+from harkara.contracts.envelope import CONTENT_TYPE, Headers
+from harkara.contracts.journal import JournalRecord
+
+Data: TypeAlias = dict[str, Any]
+"""An entry's own JSON object; its shape per kind is written in `evolve.py` by those who read it."""
+
+EMITTED = "emitted"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One step of a lane. `at` in Unix seconds; `data` None is a tombstone of `key`, and has no sequence of its own."""
+
+    key: str
+    seq: int
+    kind: str
+    at: float
+    home: str
+    data: Data | None
+
+
+def step_key(message_id: str) -> str:
+    """The key of a message's changing state."""
+    return f"{message_id}/s"
+
+
+def conflict_key(message_id: str) -> str:
+    """The key under which an idempotency conflict is remembered."""
+    return f"{message_id}/c"
+
+
+def hold_key(scope: str, target: str) -> str:
+    """The key of a hold."""
+    return f"hold/{scope}/{target}"
+
+
+def cancel_key(kind: str, target: str) -> str:
+    """The key of a cancel command; a later one of the same target takes its place."""
+    return f"cancel/{kind}/{target}"
+
+
+def command_key(command_id: str) -> str:
+    """The key of a resolution."""
+    return f"command/{command_id}"
+
+
+def message_id_of(key: str) -> str:
+    """The message of an order, end, step or conflict key."""
+    return key.partition("/")[0]
+
+
+def instant(at: float) -> datetime:
+    """Unix seconds as a timezone-aware datetime."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+def encoded(entry: Entry) -> tuple[bytes | None, Headers]:
+    """The record's value and headers: a JournalRecord in CloudEvents binary mode; a tombstone has neither."""
+    if entry.data is None:
+        return None, []
+    at = instant(entry.at)
+    value = orjson.dumps({"home": entry.home, "seq": entry.seq, "kind": entry.kind, "at": at, "data": entry.data})
+    headers: Headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"%s-%d" % (entry.key.encode(), entry.seq)),
+        ("ce_source", b"dispatcher"),
+        ("ce_type", JournalRecord.ce_type.encode()),
+        ("ce_time", at.isoformat().encode()),
+        ("content-type", CONTENT_TYPE),
+    ]
+    return value, headers
+
+
+def decoded(key: bytes, value: bytes | None) -> Entry:
+    """An entry as it was committed. Raises ValueError for bytes that no lane wrote: the lane must not guess."""
+    name = key.decode()
+    if value is None:
+        return Entry(name, -1, "tombstone", 0.0, "", None)
+    record = orjson.loads(value)
+    return Entry(
+        name,
+        int(record["seq"]),
+        record["kind"],
+        datetime.fromisoformat(record["at"]).timestamp(),
+        record["home"],
+        record["data"],
+    )

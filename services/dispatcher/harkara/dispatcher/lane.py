@@ -1,0 +1,332 @@
+"""One lane at work: rounds of decide, commit, call, emit. The only place where the core meets Kafka and Meta.
+
+A round decides on everything that has arrived, commits the entries and the intake offsets in one transaction, and only
+then starts the calls and writes the events that the entries imply. Outcomes ride in the next round's transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import Consumer, TopicPartition
+
+from harkara.contracts.topics import QUEUE_STATE
+from harkara.dispatcher import metrics
+from harkara.dispatcher.calls import Calls
+from harkara.dispatcher.core import (
+    Scribe,
+    number_changed,
+    place_waiting,
+    recover,
+    start_calls,
+    take_command,
+    take_echo,
+    take_order,
+    tick,
+)
+from harkara.dispatcher.emitter import Emitter
+from harkara.dispatcher.evolve import evolve
+from harkara.dispatcher.failpoints import Failpoints
+from harkara.dispatcher.inbox import INPUTS, CommandArrived, EchoArrived, Inbox, OrderArrived
+from harkara.dispatcher.journal import EMITTED, Entry
+from harkara.dispatcher.lane_log import LaneLog
+from harkara.dispatcher.observe import count_entries, queue_states
+from harkara.dispatcher.plan import Surroundings, last_gate
+from harkara.dispatcher.projection import Emission, implied
+from harkara.dispatcher.senders import Senders
+from harkara.dispatcher.settings import Settings
+from harkara.dispatcher.settle import settle
+from harkara.dispatcher.state import LaneState, Message
+from harkara.dispatcher.wakeup import next_wake
+from harkara.runtime.clock import Clock
+
+LAZY_COMMIT_SECONDS = 1.0  # offsets and emitted marks alone: a repeat of them is harmless, a transaction is not free
+EMIT_CHUNK = 5000  # events of a recovery handed to the producer at once
+MOST_UNACKNOWLEDGED = 200  # rounds whose events wait for the broker: three seconds of full load
+LEAVE_MARGIN_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+class LaneRefused(Exception):
+    """The lane has a journal and no committed offset: going on could send what was sent. An operator must look."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all lanes of a process share. `fresh()`: the replicas are complete, so calls may start. `member()` is
+    what the group knew us by at the last assignment, `offsets` reads what the group has committed."""
+
+    settings: Settings
+    clock: Clock
+    around: Surroundings
+    senders: Senders
+    emitter: Emitter
+    failpoints: Failpoints
+    member: Callable[[], object]
+    offsets: Consumer
+    threads: Executor
+    fresh: Callable[[], bool]
+    token_lost: Callable[[str], None]
+    room: Callable[[str, int], None]
+
+
+class Lane:
+    """One partition. `take` must come first; then `work` until it leaves, is fenced, or breaks."""
+
+    def __init__(self, partition: int, shop: Workshop) -> None:
+        self.partition = partition
+        self._shop = shop
+        self._log = LaneLog(shop.settings, partition)
+        self.inbox = Inbox(shop.settings.kafka, partition, shop.settings.partitions)
+        self.state = LaneState()
+        self.calls = Calls(shop.senders, shop.clock, shop.failpoints, self._gate, self.wake, shop.token_lost)
+        self._changed: set[str] = set()
+        self._awake = asyncio.Event()
+        self._leaving = False
+        self._pending: deque[Entry] = deque()
+        self._emitting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._emitted = 0
+        self._lazy_since: float | None = None
+        self._round_at = 0.0
+
+    def wake(self) -> None:
+        """Something has arrived: a round is wanted."""
+        self._awake.set()
+
+    def number_changed(self, number: str) -> None:
+        """The state or the token of a number is another one."""
+        self._changed.add(number)
+        self.wake()
+
+    def leave(self) -> None:
+        """Start nothing more; `work` returns when the calls under way have ended and everything is committed."""
+        self._leaving = True
+        self.wake()
+
+    async def take(self) -> dict[str, int]:
+        """Become the owner; the offsets from which the inputs are to be read. Raises Broken, LaneRefused."""
+        self._leaving = False
+        self.inbox.clear()
+        self._emitting.clear()
+        loop = asyncio.get_running_loop()
+        offsets, first = await loop.run_in_executor(self._shop.threads, self._take_over)
+        scribe = Scribe(self.state, self._now())
+        recover(scribe, self._shop.around)
+        if scribe.entries or first:
+            self.inbox.next_offsets = dict(offsets)
+            await self._commit(scribe.entries)
+        self._pending.extend(scribe.entries)
+        await self._emit_pending()
+        log.info(
+            "lane_taken", partition=self.partition, messages=len(self.state.messages), seq=self.state.seq, first=first
+        )
+        return offsets
+
+    def _take_over(self) -> tuple[dict[str, int], bool]:
+        """Fence, read the journal, then the offsets: in this order. Whether it is the lane's first time."""
+        self._log.open()
+        state = LaneState(limits={n: facts.limits for n, facts in self._shop.around.fleet.items()})
+        pending: deque[Entry] = deque()
+        for entry in self._log.read():
+            evolve(state, entry)
+            if entry.data is not None:
+                pending.append(entry)
+            while pending and pending[0].seq <= state.emitted:
+                pending.popleft()
+        self._pending = deque(entry for entry in pending if entry.seq > state.emitted)
+        self._emitted = state.emitted
+        self.state = state
+        return self._start_offsets(journaled=state.seq > 0)
+
+    def _start_offsets(self, *, journaled: bool) -> tuple[dict[str, int], bool]:
+        consumer, kafka = self._shop.offsets, self._shop.settings.kafka
+        inputs = [TopicPartition(kafka.topic(topic), self.partition) for topic in INPUTS]
+        found = {each.topic: each.offset for each in consumer.committed(inputs, timeout=10.0)}
+        missing = [name for name, offset in found.items() if offset < 0]
+        if missing and journaled:
+            raise LaneRefused(f"the journal has entries but {', '.join(missing)} no committed offset")
+        for name in missing:
+            found[name] = consumer.get_watermark_offsets(TopicPartition(name, self.partition), timeout=10.0)[0]
+        return found, bool(missing)
+
+    async def resume(self) -> dict[str, int]:
+        """Given back by the very next assignment: nobody else can have had it, so the state stands; where it is not
+        so, the first commit is fenced."""
+        self._leaving = False
+        self.inbox.clear()
+        loop = asyncio.get_running_loop()
+        offsets, _ = await loop.run_in_executor(self._shop.threads, lambda: self._start_offsets(journaled=True))
+        return offsets
+
+    async def work(self) -> None:
+        """Rounds until `leave`. Raises Fenced, Broken, NotWritten."""
+        while not self._leaving:
+            await self._pause()
+            await self._round()
+        await self._finish()
+
+    async def _pause(self) -> None:
+        """Until something arrives or is due; rounds are at least the commit interval apart."""
+        wait = 0.0
+        if not self._awake.is_set():
+            until = next_wake(self.state, self._shop.around, self._now(), self._lazy_due())
+            wait = 3600.0 if until is None else max(0.0, until - self._now())
+        if wait > 0.0:
+            try:
+                async with asyncio.timeout(wait):
+                    await self._awake.wait()
+            except TimeoutError:
+                pass
+        since = self._shop.clock.monotonic() - self._round_at
+        if since < self._shop.settings.commit_interval_seconds:
+            await asyncio.sleep(self._shop.settings.commit_interval_seconds - since)
+        self._awake.clear()
+
+    async def _round(self) -> None:
+        if self.calls.failure is not None:
+            raise self.calls.failure
+        self._round_at = decided_at = self._shop.clock.monotonic()
+        scribe = Scribe(self.state, self._now())
+        settled = self._decide(scribe)
+        started = start_calls(scribe, self._shop.around) if self._may_call() else []
+        await self._write_quarantined()
+        self._mark_emitted(scribe)
+        if not scribe.entries and not self._lazy_is_due():
+            return
+        if settled:
+            self._shop.failpoints.reach("before_outcome_commit")
+        lease_until = self._shop.clock.monotonic() + self._shop.around.policy.lease_seconds
+        await self._commit(scribe.entries)
+        if started:
+            self._shop.failpoints.reach("after_journal_commit")
+        for message in started:
+            self.calls.start(message, decided_at, lease_until)
+        await self._emit(scribe.entries)
+
+    def _decide(self, scribe: Scribe) -> bool:
+        """Everything that has arrived; whether outcomes were among it."""
+        around = self._shop.around
+        settled = bool(self.calls.settled)
+        while self.calls.settled:
+            each = self.calls.settled.popleft()
+            settle(scribe, around, each.message_id, each.attempt, each.outcome)
+        for arrival in self.inbox.take():
+            match arrival:
+                case OrderArrived(order, trace):
+                    take_order(scribe, order, trace)
+                case CommandArrived(command):
+                    take_command(scribe, around, command)
+                case EchoArrived(message_id, attempt, wamid, number, at):
+                    take_echo(scribe, message_id, attempt, wamid, number, at)
+        if any(entry.kind == "order" for entry in scribe.entries):
+            self._shop.failpoints.reach("after_intake")
+        while self._changed:
+            number_changed(scribe, around, self._changed.pop())
+        tick(scribe, around)
+        place_waiting(scribe, around)
+        return settled
+
+    async def _commit(self, entries: list[Entry]) -> None:
+        """One group commit. Offsets by a membership that has gone since are refused by the broker."""
+        member = self._shop.member()
+        offsets = self.inbox.offsets()
+        loop = asyncio.get_running_loop()
+        with metrics.TRANSACTION_SECONDS.time():
+            await loop.run_in_executor(self._shop.threads, self._log.commit, entries, offsets, member)
+        for each in offsets:
+            if self.inbox.next_offsets.get(each.topic) == each.offset:
+                del self.inbox.next_offsets[each.topic]
+        self._lazy_since = None
+        count_entries(entries)
+        for topic in self.inbox.emptied():
+            self._shop.room(topic, self.partition)
+
+    async def _emit(self, entries: list[Entry]) -> None:
+        """Hand the implied events over; acknowledged, they move the mark."""
+        emissions = [emission for entry in entries for emission in implied(entry)]
+        if emissions:
+            future = self._shop.emitter.write(emissions)
+            future.add_done_callback(lambda _: self.wake() if self._leaving else None)
+            self._emitting.append((max(entry.seq for entry in entries), future))
+        if len(self._emitting) > MOST_UNACKNOWLEDGED:
+            await asyncio.wait([self._emitting[0][1]])
+
+    async def _emit_pending(self) -> None:
+        """What an earlier owner committed and may not have written; same ids, so a repeat is recognised."""
+        while self._pending:
+            chunk = [self._pending.popleft() for _ in range(min(EMIT_CHUNK, len(self._pending)))]
+            await self._shop.emitter.write([emission for entry in chunk for emission in implied(entry)])
+            self._emitted = max([self._emitted, *(entry.seq for entry in chunk)])
+
+    def _mark_emitted(self, scribe: Scribe) -> None:
+        """The mark rides with other entries, or goes alone once it is a second old. Raises NotWritten."""
+        while self._emitting and self._emitting[0][1].done():
+            seq, future = self._emitting.popleft()
+            future.result()
+            self._emitted = seq
+        if self._emitted > self.state.emitted and (scribe.entries or self._lazy_is_due()):
+            scribe.write(EMITTED, "emitted", f"lane-{self.partition}", {"seq": self._emitted})
+
+    def _lazy_due(self) -> float | None:
+        """When offsets or a mark must go alone (Unix seconds); None: nothing of the kind waits."""
+        if not (self.inbox.next_offsets or self._emitting or self._emitted > self.state.emitted):
+            self._lazy_since = None
+            return None
+        if self._lazy_since is None:
+            self._lazy_since = self._now()
+        return self._lazy_since + LAZY_COMMIT_SECONDS
+
+    def _lazy_is_due(self) -> bool:
+        due = self._lazy_due()
+        waits = bool(self.inbox.next_offsets) or self._emitted > self.state.emitted
+        return due is not None and waits and (self._leaving or self._now() >= due)
+
+    def _may_call(self) -> bool:
+        return not self._leaving and self._shop.fresh()
+
+    def _gate(self, message: Message, attempt: int) -> str | None:
+        """The last gate, in the instant before the first byte."""
+        if self._leaving:
+            return "leaving"
+        if not self._shop.fresh():
+            return "stale"
+        if self.state.messages.get(message.message_id) is not message:
+            return "superseded"
+        if message.status != "attempting" or message.attempt != attempt:
+            return "superseded"
+        return last_gate(self.state, self._shop.around, message, self._now())
+
+    async def _write_quarantined(self) -> None:
+        if self.inbox.quarantined:
+            await self._shop.emitter.write((), self.inbox.quarantined)
+            for record in self.inbox.quarantined:
+                log.error("record_quarantined", topic=record.topic.name, reason=record.reason)
+            self.inbox.quarantined.clear()
+
+    async def _finish(self) -> None:
+        """Calls under way end by themselves (their time-out is a total); then everything is committed and emitted."""
+        longest = self._shop.around.policy.request_timeout_seconds + LEAVE_MARGIN_SECONDS
+        if self.calls.under_way:
+            await asyncio.wait(self.calls.under_way, timeout=longest)
+        await self._round()
+        if self._emitting:
+            await asyncio.wait([future for _, future in self._emitting], timeout=LEAVE_MARGIN_SECONDS)
+        await self._round()
+        log.info("lane_left", partition=self.partition, calls_left=len(self.calls.under_way))
+
+    def close(self) -> None:
+        """Forget the producer; the lane may be taken anew."""
+        self._log.close()
+
+    def queue_states(self) -> list[Emission]:
+        """The queue states of the numbers that changed since the last time."""
+        return queue_states(self.state, self._shop.around, self._now(), QUEUE_STATE)
+
+    def _now(self) -> float:
+        return self._shop.clock.now().timestamp()

@@ -1,0 +1,217 @@
+"""The process's place in the group `dispatcher`: one consumer in a thread of its own, which feeds the lanes.
+
+Assignor `range`: the four inputs have equal partition counts, so a member has the same partitions of each, and they
+meet in one lane. A partition is fetched only once its lane has been taken, from the offsets that the lane names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Coroutine
+from concurrent.futures import TimeoutError as NotInTime
+from typing import Any, Protocol
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Message as Record
+
+from harkara.contracts.topics import LARGEST_RECORD_BYTES
+from harkara.dispatcher.inbox import INPUTS
+from harkara.dispatcher.settings import Settings
+
+POLL_SECONDS = 0.1  # how soon a lane that has become ready is fetched
+MOST_PER_POLL = 1000
+REVOKE_SECONDS = 30.0  # the lanes' own limit is the request timeout and two margins; the group waits 5 minutes
+
+log = structlog.get_logger()
+
+
+class Owner(Protocol):
+    """Who is told of lanes. All of these run in the event loop."""
+
+    async def assigned(self, partitions: set[int]) -> None:
+        """These are all the lanes of this process now."""
+        ...
+
+    async def revoked(self) -> None:
+        """Leave every lane in order; return when all is committed."""
+        ...
+
+    async def lost(self) -> None:
+        """The lanes have gone to others already."""
+        ...
+
+    def deliver(self, partition: int, records: list[Record]) -> set[str]:
+        """Records of a lane; returns the topics whose fetching must wait."""
+        ...
+
+
+class NoLongerMember(Exception):
+    """Another process uses this instance's name, or the client cannot go on."""
+
+
+class Membership:
+    """The group consumer and its thread."""
+
+    def __init__(self, settings: Settings, owner: Owner) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._wanted: dict[int, dict[str, int]] = {}  # lane -> the offsets to read from
+        self._changed = False
+        self._resumes: list[TopicPartition] = []
+        self._positions: dict[tuple[str, int], int] = {}
+        self.consumer = Consumer(self._options())
+        self.offsets = Consumer(self._reader_options())  # asked of the member itself after `assign`, it never answers
+        self.member: object = None  # what the group knows us by; only the polling thread may ask for it
+        self.joined = False
+
+    async def run(self) -> None:
+        """Poll until `stop`. Raises NoLongerMember."""
+        self._loop = asyncio.get_running_loop()
+        await self._loop.run_in_executor(None, self._poll_until_stopped)
+
+    def stop(self) -> None:
+        """Leave: lanes are revoked in order, then `run` returns."""
+        self._stopping.set()
+
+    def fetch(self, partition: int, offsets: dict[str, int]) -> None:
+        """The lane is ready: read its inputs from these offsets. Any thread."""
+        with self._lock:
+            self._wanted[partition] = offsets
+            self._changed = True
+
+    def forget(self, partition: int) -> None:
+        """The lane is not to be read any more. Any thread."""
+        with self._lock:
+            if self._wanted.pop(partition, None) is not None:
+                self._changed = True
+
+    def resume(self, topic: str, partition: int) -> None:
+        """The lane has room again. Any thread."""
+        with self._lock:
+            self._resumes.append(TopicPartition(topic, partition))
+
+    def _poll_until_stopped(self) -> None:
+        topics = [self._settings.kafka.topic(topic) for topic in INPUTS]
+        self.consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        try:
+            while not self._stopping.is_set():
+                self._follow_wishes()
+                first = self.consumer.poll(POLL_SECONDS)
+                if first is not None:
+                    self._deliver([first, *self.consumer.consume(MOST_PER_POLL, timeout=0)])
+        finally:
+            self.consumer.close()
+            self.offsets.close()
+
+    def _deliver(self, records: list[Record]) -> None:
+        lanes: dict[int, list[Record]] = defaultdict(list)
+        for record in records:
+            error, partition = record.error(), record.partition()
+            if error is not None:
+                self._judge(error)
+            elif partition is not None:
+                self._positions[(record.topic() or "", partition)] = (record.offset() or 0) + 1
+                lanes[partition].append(record)
+        for partition, found in lanes.items():
+            full = self._call(self._handed_over(partition, found))
+            for topic in full:
+                self.consumer.pause([TopicPartition(topic, partition)])
+
+    async def _handed_over(self, partition: int, records: list[Record]) -> set[str]:
+        return self._owner.deliver(partition, records)
+
+    def _judge(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() in (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID):
+            raise NoLongerMember(error.name())
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise NoLongerMember("the committed offsets are no longer in the log: records were deleted unread")
+        log.warning("consumer_error", error=error.name())
+
+    def _follow_wishes(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, False
+            wanted = dict(self._wanted)
+            resumes, self._resumes = self._resumes, []
+        if changed:
+            self._assign(wanted)
+        self.consumer.resume([each for each in resumes if each.partition in wanted])
+
+    def _assign(self, wanted: dict[int, dict[str, int]]) -> None:
+        """All lanes that are ready; those that were being read go on where they are."""
+        known = {(topic, partition) for partition, offsets in wanted.items() for topic in offsets}
+        self._positions = {key: offset for key, offset in self._positions.items() if key in known}
+        assignment = []
+        for partition, offsets in wanted.items():
+            for topic, offset in offsets.items():
+                at = self._positions.setdefault((topic, partition), offset)
+                assignment.append(TopicPartition(topic, partition, at))
+        self.consumer.assign(assignment)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        lanes = {each.partition for each in partitions}
+        with self._lock:
+            self._wanted.clear()
+            self._resumes.clear()
+        self._positions.clear()
+        consumer.assign([])  # nothing is fetched before its lane is taken
+        # Asked from another thread while this one polls, it never answers: it waits with the interpreter's lock held.
+        self.member = consumer.consumer_group_metadata()
+        self.joined = True
+        self._call(self._owner.assigned(lanes))
+
+    def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        self._call(self._owner.revoked())
+        self._unassign(consumer)
+
+    def _on_lost(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        self._call(self._owner.lost())
+        self._unassign(consumer)
+
+    def _unassign(self, consumer: Consumer) -> None:
+        with self._lock:
+            self._wanted.clear()
+            self._changed = False
+        self._positions.clear()
+        consumer.unassign()
+
+    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run in the event loop and wait, in the polling thread."""
+        assert self._loop is not None
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(REVOKE_SECONDS)
+        except NotInTime:
+            future.cancel()
+            raise NoLongerMember("the event loop did not answer the group in time") from None
+
+    def _options(self) -> dict[str, object]:
+        settings = self._settings
+        session_ms = int(settings.group_session_timeout_seconds * 1000)
+        return self._reader_options() | {
+            "group.instance.id": settings.instance,
+            "partition.assignment.strategy": "range",
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": session_ms // 4,
+            "auto.offset.reset": "error",  # lanes name their offsets; one that is gone must be seen, not skipped
+            "enable.auto.offset.store": False,
+            "fetch.message.max.bytes": LARGEST_RECORD_BYTES,
+            "fetch.wait.max.ms": 100,
+            "queued.max.messages.kbytes": 16_384,
+        }
+
+    def _reader_options(self) -> dict[str, object]:
+        """Stable offsets only: a commit that is under way is waited for (KIP-447)."""
+        settings = self._settings
+        return settings.kafka.librdkafka_options() | {
+            "group.id": settings.kafka.group("dispatcher"),
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "client.id": f"dispatcher-{settings.instance}",
+            "log_level": 3,
+        }

@@ -1,0 +1,61 @@
+"""Every metric of the dispatcher: what it means and what an operator does about it."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ACCEPTED = Counter(
+    "harkara_dispatcher_accepted_total",
+    "Messages that Meta took, by number. Flat while the queue grows: look at the number's state and at attempts.",
+    ["phone_number_id"],
+)
+ATTEMPTS = Counter(
+    "harkara_dispatcher_attempts_total",
+    "Outcomes of calls (accepted, refused, not_sent, in_doubt) with Meta's code or our reason.",
+    ["outcome", "code"],
+)
+ENDS = Counter(
+    "harkara_dispatcher_ended_total",
+    "Messages that ended in a lane, by status. Growing `failed_unsent`: look at dispatch-orders-dlq.",
+    ["status"],
+)
+QUEUE = Gauge(
+    "harkara_dispatcher_messages",
+    "Live messages of a number by status (queued, scheduled, held, retrying, attempting, in_doubt, unknown). "
+    "`unknown`: resolve them in the console. `held`: see why on the number's page.",
+    ["phone_number_id", "status"],
+)
+IN_DOUBT = Counter(
+    "harkara_dispatcher_in_doubt_total",
+    "Attempts that ended in doubt, by reason. More than 1 in 1,000: look at the network and at the process's restarts.",
+    ["reason"],
+)
+IN_DOUBT_SETTLED = Counter(
+    "harkara_dispatcher_in_doubt_settled_total",
+    "Messages in doubt that ended as accepted (an echo came), or became unknown. The share unknown is the honest loss.",
+    ["as_"],
+)
+JOURNAL_TO_CALL_SECONDS = Histogram(
+    "harkara_dispatcher_journal_to_call_seconds",
+    "From the decision to call to the moment before the first byte. Above 0.05 s: the commit or the process is slow.",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2),
+)
+TRANSACTION_SECONDS = Histogram(
+    "harkara_dispatcher_transaction_seconds",
+    "One group commit of a lane. Above 0.1 s: look at the brokers.",
+    buckets=(0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 5),
+)
+LANES = Gauge("harkara_dispatcher_lanes", "Lanes that this process works. Their sum over processes is PARTITIONS.")
+HALTED_LANES = Gauge(
+    "harkara_dispatcher_halted_lanes",
+    "Lanes with a journal but without a committed offset: nothing of them is sent. See the log line `lane_refused`.",
+)
+FENCED = Counter(
+    "harkara_dispatcher_fenced_total",
+    "Lanes that another process took while this one still held them. Rare: a process was frozen or cut off.",
+)
+ALERTS = Counter(
+    "harkara_dispatcher_alerts_total",
+    "Refusals that somebody must look at, by Meta's code (`http` where there was none). See the runbook of the code.",
+    ["code"],
+)

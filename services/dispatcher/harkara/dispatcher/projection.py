@@ -1,0 +1,248 @@
+"""Which events a committed journal entry implies: the lifecycle, number, consent and audit topics are projections of
+the journal. A function of the entry alone, ids included, so whoever takes the lane writes the same events again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+from harkara.contracts.audit import AuditRecord
+from harkara.contracts.consent import ConsentEvent
+from harkara.contracts.event import Event, Reason, event_id
+from harkara.contracts.intents import DispatchOrder
+from harkara.contracts.lifecycle import MessageLifecycle, Status
+from harkara.contracts.numbers import NumberEvent
+from harkara.contracts.topics import (
+    AUDIT_LOG,
+    CONSENT_EVENTS,
+    DISPATCH_ORDERS,
+    MESSAGE_LIFECYCLE,
+    NUMBER_EVENTS,
+    Topic,
+)
+from harkara.dispatcher.journal import Entry, instant, message_id_of
+from harkara.graph_api.errors import policy_for
+
+_SENTENCES = {
+    "cancelled": "A cancel command names this message, its run or its recipient.",
+    "expired": "Its deadline passed before it could be sent.",
+    "window_closed": "The customer service window is closed and the plan has no template for it.",
+    "no_route": "The plan has no number to send by.",
+    "number_halted": "Its number is halted until an operator resumes it.",
+    "number_paused": "Its number is paused.",
+    "number_pause_proactive": "Its number sends only answers inside open windows for now.",
+    "number_not_configured": "Its number is not in governance.yaml.",
+    "number_without_token": "Its number has no access token.",
+    "not_reachable": "The Graph API cannot be reached.",
+    "owner_lost": "The dispatcher ended between the journal and the answer; Meta may have the message.",
+    "no_echo": "No status came in the category's time; Meta may or may not have the message.",
+    "timeout": "No answer came in time; Meta may have the message.",
+    "connection": "The connection broke after the request; Meta may have the message.",
+    "answer": "The answer could not be read; Meta may have the message.",
+    "http_5xx": "A server error without Meta's explanation; Meta may have the message.",
+    "code": "Meta's error does not say whether it has the message.",
+    "seen_in_status": "A status of Meta showed that it has the message.",
+    "idempotency_conflict": "The same message id came before with another intent.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """An event to write: `event` for its topic, or a quarantined order. Partitioned by `partition_key`."""
+
+    topic: Topic
+    partition_key: str
+    key: str
+    event: Event
+    id: str
+    at: float
+    subject: str | None = None
+    trace: str | None = None
+    dlq_reason: str | None = None
+
+
+def implied(entry: Entry) -> list[Emission]:
+    """The events of one entry, in the order in which they are to be written."""
+    if entry.data is None:
+        return []
+    project = _PROJECTIONS.get(entry.kind)
+    return [] if project is None else project(entry, entry.data)
+
+
+def _order(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    order = data["order"]
+    facts = {name: order.get(name) for name in ("run_id", "producer", "person_key", "category", "received_at")}
+    if data["status"] == "scheduled":
+        facts["hold_until"] = order["not_before"]
+    return [_lifecycle(entry, data, order["message_id"], data["status"], 1, **facts)]
+
+
+def _step(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    status, attempt = data["status"], data["attempt"]
+    belongs_to = attempt if status in ("attempting", "in_doubt", "unknown") else attempt + 1
+    under_way = belongs_to == attempt
+    until = data.get("until")
+    evidence = {
+        "phone_number_id": data.get("number") if under_way else None,
+        "form": data.get("form") if under_way else None,
+        "template": data.get("template") if under_way else None,
+        "run_id": data.get("run_id"),
+        "hold_until": None if until is None or under_way else instant(until),
+        "error_code": data.get("code"),
+    }
+    return [_lifecycle(entry, data, message_id_of(entry.key), status, belongs_to, **evidence)]
+
+
+def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    message_id = message_id_of(entry.key)
+    called = data["event_attempt"] == data["attempt"]
+    evidence = {
+        "phone_number_id": data.get("number") if called else None,
+        "form": data.get("form") if called else None,
+        "template": data.get("template") if data.get("form") == "template" and called else None,
+        "wamid": data.get("wamid"),
+        "error_code": data.get("code"),
+        "run_id": data.get("run_id"),
+    }
+    emissions = [_lifecycle(entry, data, message_id, data["status"], data["event_attempt"], **evidence)]
+    if "withdrawn" in data:
+        number, status = data["withdrawn"]
+        emissions.append(_lifecycle(entry, data, message_id, status, number, part="withdrawn"))
+    if data["status"] == "failed_unsent" and "content" in data:
+        emissions.append(_dead_letter(entry, data, message_id))
+    if data.get("opted_out"):
+        emissions.append(_opt_out(entry, data, message_id))
+    return emissions
+
+
+def _dead_letter(entry: Entry, data: dict[str, Any], message_id: str) -> Emission:
+    """The order as it was, for a person to look at and to redrive."""
+    content = orjson.loads(data["content"])
+    order = DispatchOrder(
+        message_id=message_id,
+        home=entry.home,
+        intent_hash=data["hash"],
+        person_key=data["person_key"],
+        category=data["category"],
+        priority=data["priority"],
+        producer=data["producer"],
+        plan=[
+            {"phone_number_id": number, "form": form, "valid_until": None if until is None else instant(until)}
+            for number, form, until in data["plan"]
+        ],
+        run_id=data.get("run_id"),
+        expires_at=instant(data["expires_at"]),
+        received_at=instant(data["received_at"]),
+        duplicate_ok=data["duplicate_ok"],
+        policy_version=data["policy_version"],
+        **content,
+    )
+    reason = f"failed: {data.get('reason', '')} (code {data.get('code')})"
+    return Emission(
+        DISPATCH_ORDERS.dlq, entry.home, entry.home, order, _id(entry, "dlq"), entry.at, message_id, data.get("trace"),
+        dlq_reason=reason,
+    )  # fmt: skip
+
+
+def _opt_out(entry: Entry, data: dict[str, Any], message_id: str) -> Emission:
+    person = data["person_key"]
+    event = ConsentEvent(
+        event_id=_id(entry, "consent"),
+        person_key=person,
+        standing="opted_out",
+        purpose="marketing",
+        source="meta_error",
+        at=instant(entry.at),
+        proof=f"Meta refused message {message_id} with code {data.get('code')}",
+        actor="dispatcher",
+    )
+    return Emission(CONSENT_EVENTS, person, person, event, event.event_id, entry.at, None, data.get("trace"))
+
+
+def _hold(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    if "event" not in data:
+        return []
+    number = entry.key.split("/", 2)[2]
+    until = data.get("until")
+    event = NumberEvent(
+        phone_number_id=number,
+        home=entry.home,
+        kind=data["event"],
+        source="dispatcher",
+        at=instant(entry.at),
+        hold_until=None if until is None else instant(until),
+        reason=Reason(code=data["reason"], text=_sentence(data["reason"]), rule="error_policy"),
+    )
+    return [Emission(NUMBER_EVENTS, entry.home, entry.home, event, _id(entry), entry.at, None, data.get("trace"))]
+
+
+def _cancel(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    _, kind, target = entry.key.split("/", 2)
+    return [_audit(entry, data["actor"], kind, target, {"note": data.get("note", "")})]
+
+
+def _resolved(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    details = {
+        "resolution": str(data.get("resolution")),
+        "applied": "yes" if data["applied"] else "no",
+        "note": data.get("note", ""),
+    }
+    return [_audit(entry, data["actor"], "resolve_in_doubt", data["target"], details)]
+
+
+def _audit(entry: Entry, actor: str, action: str, subject: str, details: dict[str, str]) -> Emission:
+    """On the partition of the home, as everything of a lane."""
+    record = AuditRecord(
+        audit_id=_id(entry, "audit"), actor=actor, action=action, subject=subject, at=instant(entry.at), details=details
+    )
+    return Emission(AUDIT_LOG, entry.home, subject, record, record.audit_id, entry.at)
+
+
+def _conflict(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    """Phase 1, so that it changes nothing of the message that the lane has."""
+    told = {**data, "reason": "idempotency_conflict"}
+    return [_lifecycle(entry, told, message_id_of(entry.key), "rejected", 0, run_id=data.get("run_id"))]
+
+
+_PROJECTIONS = {
+    "order": _order,
+    "step": _step,
+    "end": _end,
+    "hold": _hold,
+    "cancel": _cancel,
+    "resolved": _resolved,
+    "conflict": _conflict,
+}
+
+
+def _lifecycle(
+    entry: Entry, data: dict[str, Any], message_id: str, status: str, attempt: int, part: str = "", **evidence: Any
+) -> Emission:
+    reason = data.get("reason")
+    event = MessageLifecycle(
+        message_id=message_id,
+        home=entry.home,
+        status=cast(Status, status),
+        rank=entry.seq,
+        attempt=attempt,
+        at=instant(entry.at),
+        reason=None if reason is None else Reason(code=reason, text=_sentence(reason)),
+        **{name: value for name, value in evidence.items() if value is not None},
+    )
+    return Emission(
+        MESSAGE_LIFECYCLE, entry.home, entry.home, event, _id(entry, part), entry.at, message_id, data.get("trace")
+    )
+
+
+def _sentence(reason: str) -> str:
+    """For people: ours, or the name of Meta's error in its table."""
+    if reason.startswith("meta_") and reason.removeprefix("meta_").isdigit():
+        return f"Meta refused it: {policy_for(int(reason.removeprefix('meta_'))).name}."
+    return _SENTENCES.get(reason, reason)
+
+
+def _id(entry: Entry, *part: str) -> str:
+    return event_id("dispatcher", entry.home, entry.seq, entry.kind, *part)

@@ -1,0 +1,189 @@
+"""The error policy carried out: what each kind of refusal does to the message and to whom it holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from harkara.contracts.consent import ConsentEvent
+from harkara.contracts.intents import DispatchOrder
+from harkara.contracts.numbers import NumberEvent
+from harkara.contracts.topics import CONSENT_EVENTS, DISPATCH_ORDERS
+from harkara.graph_api.outcome import NotSent
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, THREE, TWO, HandDriven, order, policy, refused
+
+
+@pytest.mark.req("DSP-11")
+def test_three_attempts_then_failed_and_a_dead_letter() -> None:
+    lane = HandDriven()
+    lane.take(order())
+    for seconds in (1.3, 5.1, 60.0):
+        lane.answer(refused(131016, 500))
+        lane.round(seconds)
+    assert lane.steps() == ["queued", *["attempting", "retrying"] * 2, "attempting", "failed_unsent"]
+    assert lane.shown()["message-1"]["error_code"] == 131016
+    dead = [each for each in lane.emissions() if each.topic == DISPATCH_ORDERS.dlq]
+    assert len(dead) == 1 and isinstance(dead[0].event, DispatchOrder)
+    assert dead[0].event.to == "+919999950050"
+    assert dead[0].event.template is not None and dead[0].event.template.body == ("Asha",)
+    assert "131016" in (dead[0].dlq_reason or "")
+
+
+def test_a_retry_waits_for_its_delay() -> None:
+    lane = HandDriven()
+    lane.take(order())
+    lane.answer(refused(131016, 500))
+    lane.round(0.9)
+    assert len(lane.attempts) == 1
+    lane.round(0.5)
+    assert len(lane.attempts) == 2
+
+
+@pytest.mark.req("DSP-13")
+@pytest.mark.parametrize("code", [131026, 100, 999_999, 132000])
+def test_a_terminal_refusal_fails_at_once(code: int) -> None:
+    lane = HandDriven()
+    lane.take(order(), order("message-2"))
+    lane.answer(refused(code))
+    assert lane.status() == "failed_unsent"
+    assert len(lane.attempts) == 2
+
+
+def test_attempts_of_a_kept_message_are_not_spent() -> None:
+    lane = HandDriven(policy=policy(number_pause_seconds=10.0))
+    lane.take(order())
+    for _ in range(6):
+        lane.answer(refused(80007))
+        lane.round(10.1)
+    assert lane.status() == "attempting"
+    assert len(lane.attempts) == 7
+
+
+@pytest.mark.parametrize("code", [190, 10, 131031])
+def test_a_refused_token_or_account_halts_before_the_next_call_and_loses_no_message(code: int) -> None:
+    lane = HandDriven(capacity=1)
+    lane.take(order(), order("message-2"))
+    lane.answer(refused(code, 401))
+    lane.round(3600)
+    assert len(lane.attempts) == 1
+    assert {lane.status("message-1"), lane.status("message-2")} == {"held"}
+    events = [each.event for each in lane.emissions() if isinstance(each.event, NumberEvent)]
+    assert ("halted", ONE) in {(each.kind, each.phone_number_id) for each in events}
+    lane.crash()
+    lane.round(1)
+    assert len(lane.attempts) == 1
+
+
+def test_a_halt_of_the_token_takes_numbers_with_the_same_token_along() -> None:
+    lane = HandDriven(capacity=1)
+    lane.take(order(), order("message-2", (TWO,)), order("message-3", (THREE,)))
+    lane.answer(refused(190, 401))
+    assert {target for scope, target in lane.state.holds if scope == "number"} == {ONE, TWO}
+
+
+def test_only_a_newer_word_of_open_ends_a_halt() -> None:
+    lane = HandDriven()
+    lane.verdict(ONE, "open", version=4)
+    lane.take(order())
+    lane.now += 1
+    lane.answer(refused(190, 401))
+    lane.verdict(ONE, "open", version=4)
+    assert lane.status() == "held"
+    lane.now += 5
+    lane.verdict(ONE, "halted", version=5)
+    lane.verdict(ONE, "open", version=6)
+    assert [each[1] for each in lane.attempts] == [1, 2]
+
+
+def test_a_number_scoped_rate_error_pauses_the_number_and_tells_so() -> None:
+    lane = HandDriven()
+    lane.take(order(numbers=(ONE, TWO)))
+    lane.answer(refused(131048))
+    assert [each[2] for each in lane.attempts] == [ONE, TWO]
+    event = next(each.event for each in lane.emissions() if isinstance(each.event, NumberEvent))
+    assert (event.kind, event.phone_number_id) == ("rate_limited", ONE)
+    assert event.hold_until is not None and event.hold_until.timestamp() == START + 1800
+
+
+def test_the_pair_limit_holds_only_the_pair() -> None:
+    lane = HandDriven()
+    same = {"person_key": "somebody"}
+    lane.take(order("message-1", **same))
+    lane.answer(refused(131056))
+    lane.take(order("message-2", **same), order("message-3"))
+    assert [each[0] for each in lane.attempts] == ["message-1", "message-3"]
+    lane.round(1.3)
+    assert {each[0] for each in lane.attempts[2:]} == {"message-1", "message-2"}
+
+
+def test_too_fast_slows_the_number_and_moves_no_queue() -> None:
+    lane = HandDriven(capacity=1)
+    lane.take(order("message-1", (ONE, TWO)), order("message-2", (ONE, TWO)))
+    lane.answer(refused(130429))
+    assert len(lane.attempts) == 1
+    lane.round(1.3)
+    lane.answer(ACCEPTED, "message-1")
+    assert [each[2] for each in lane.attempts] == [ONE, ONE, ONE]
+
+
+def test_a_closed_window_goes_on_as_template_where_the_plan_has_one() -> None:
+    both = order(form="session")
+    both["plan"].append({"phone_number_id": ONE, "form": "template"})
+    lane = HandDriven()
+    lane.take(both, order("message-2", form="session"))
+    lane.answer(refused(131047))
+    lane.answer(refused(131047), "message-2")
+    assert [each[3] for each in lane.attempts if each[0] == "message-1"] == ["session", "template"]
+    assert lane.status("message-2") == "failed_unsent"
+
+
+def test_a_paused_template_is_held_and_others_go_on() -> None:
+    lane = HandDriven(capacity=1)
+    other = {"type": "template", "name": "another", "language": "en", "body": []}
+    lane.take(order("message-1"), order("message-2"), order("message-3", template=other))
+    lane.answer(refused(132015))
+    assert [each[0] for each in lane.attempts] == ["message-1", "message-3"]
+    lane.answer(ACCEPTED, "message-3")
+    lane.round(3600.1)
+    assert lane.attempts[-1][0] == "message-1"
+
+
+def test_who_stopped_marketing_is_recorded_as_opted_out() -> None:
+    lane = HandDriven()
+    lane.take(order(category="marketing"))
+    lane.answer(refused(131050))
+    (told,) = [each for each in lane.emissions() if isinstance(each.event, ConsentEvent)]
+    assert isinstance(told.event, ConsentEvent)
+    assert (told.topic, told.event.standing, told.event.purpose) == (CONSENT_EVENTS, "opted_out", "marketing")
+    assert told.partition_key == "person of message-1"
+
+
+def test_an_unreachable_far_side_pauses_the_number_longer_and_longer_and_spends_no_attempt() -> None:
+    lane = HandDriven(capacity=1)
+    lane.take(order(life=86_400))
+    called_at = [lane.now]
+    for _ in range(12):
+        lane.answer(NotSent("connect"))
+        while len(lane.attempts) == len(called_at):
+            lane.round(0.25)
+        called_at.append(lane.now)
+    gaps = [b - a for a, b in zip(called_at, called_at[1:], strict=False)]
+    assert gaps[0] < 1.0 and gaps[-1] > 29.0
+    lane.answer(ACCEPTED)
+    assert lane.status() == "submitted"
+
+
+def test_a_request_that_cannot_be_made_fails() -> None:
+    lane = HandDriven()
+    lane.take(order())
+    lane.answer(NotSent("invalid"))
+    assert lane.status() == "failed_unsent"
+
+
+def test_a_seed_gives_every_retry_its_own_jitter() -> None:
+    lane = HandDriven()
+    lane.take(*(order(f"message-{n}") for n in range(10)))
+    for n in range(10):
+        lane.answer(refused(131016, 500), f"message-{n}")
+    untils = {message.until for message in lane.state.messages.values()}
+    assert len(untils) == 10
+    assert all(START + 1 <= (until or 0) <= START + 1.25 for until in untils)
