@@ -1,0 +1,161 @@
+"""What is read from the read side. `home` narrows an answer to one number's or pool's messages; None: everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from harkara.console.core import Row, percent, sum_counts
+from harkara.console.store import Pool
+from harkara.contracts.lifecycle import MessageLifecycle, MessageState, advance
+from harkara.contracts.runs import RunCounts
+
+HISTORY_LIMIT = 500  # events of one message: three attempts make about 30; more is a fault worth seeing, not all of it
+RUNS_LIMIT = 100
+DEAD_LETTER_LIMIT = 20
+
+
+class Queries:
+    """Reads of the console. Every method raises psycopg.OperationalError while Postgres does not answer."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def message(self, message_id: str, home: str | None = None) -> tuple[MessageState, list[Row]] | None:
+        """A message's state and its history, oldest first; None where nothing is known of it (or not to this caller).
+
+        A message whose state has not come yet is joined from its events, as message-state does it.
+        """
+        rows = await self._all("SELECT * FROM messages WHERE message_id = %s", (message_id,))
+        wamids = [each["wamid"] for each in rows[0]["attempts"].values() if each.get("wamid")] if rows else []
+        events = await self._all(
+            "SELECT event_id, source, event FROM message_events WHERE message_id = %s "
+            "OR (message_id IS NULL AND wamid = ANY(%s)) ORDER BY at, event_id LIMIT %s",
+            (message_id, wamids, HISTORY_LIMIT),
+        )
+        state = _state(rows[0]) if rows else _joined(message_id, events)
+        if state is None or (home is not None and state.home != home):
+            return None
+        return state, sorted(events, key=_story)
+
+    async def message_of(self, wamid: str, home: str | None = None) -> str | None:
+        """The message that Meta knows by this wamid."""
+        rows = await self._all(
+            "SELECT message_id FROM messages WHERE wamid = %s AND (%s::text IS NULL OR home = %s) LIMIT 1",
+            (wamid, home, home),
+        )
+        return rows[0]["message_id"] if rows else None
+
+    async def runs(self, limit: int = RUNS_LIMIT, before: datetime | None = None, home: str | None = None) -> list[Row]:
+        """The newest runs with their counts summed; `before` pages on (the created_at of the last one seen)."""
+        rows = await self._all(
+            "SELECT r.*, (SELECT coalesce(jsonb_agg(p.counts), '[]') FROM run_progress p WHERE p.run_id = r.run_id) "
+            "AS parts FROM runs r WHERE (%(before)s::timestamptz IS NULL OR r.created_at < %(before)s) "
+            "AND (%(home)s::text IS NULL OR (r.homes ? %(home)s AND r.homes - %(home)s::text = '{}')) "
+            "ORDER BY r.created_at DESC, r.run_id LIMIT %(limit)s",
+            {"before": before, "home": home, "limit": min(limit, RUNS_LIMIT)},
+        )
+        return [_run(row) for row in rows]
+
+    async def run(self, run_id: str, home: str | None = None) -> Row | None:
+        """One run with its counts and what was said about its promise."""
+        rows = await self._all(
+            "SELECT r.*, (SELECT coalesce(jsonb_agg(p.counts), '[]') FROM run_progress p WHERE p.run_id = r.run_id) "
+            "AS parts FROM runs r WHERE r.run_id = %(run)s "
+            "AND (%(home)s::text IS NULL OR (r.homes ? %(home)s AND r.homes - %(home)s::text = '{}'))",
+            {"run": run_id, "home": home},
+        )
+        if not rows:
+            return None
+        said = await self._all("SELECT * FROM sla_events WHERE run_id = %s ORDER BY at, event_id LIMIT 20", (run_id,))
+        return _run(rows[0]) | {"sla_events": said}
+
+    async def run_messages(self, run_id: str, status: str | None, after: str, limit: int) -> list[Row]:
+        """A run's messages by id, of one status or all; `after` is the last id seen."""
+        return await self._all(
+            "SELECT message_id, status, at, phone_number_id, error_code, reason, person_key FROM messages "
+            "WHERE run_id = %s AND (%s::text IS NULL OR status = %s) AND message_id > %s ORDER BY message_id LIMIT %s",
+            (run_id, status, status, after, limit),
+        )
+
+    async def numbers(self, home: str | None = None) -> dict[str, Row]:
+        """By phone_number_id: `state` (verdict, quality, by whom) and `queue`, each None where not reported yet."""
+        where = "WHERE %s::text IS NULL OR home = %s"
+        found: dict[str, Row] = {}
+        for name, table in (("state", "numbers"), ("queue", "queues")):
+            statement = f"SELECT * FROM {table} {where} ORDER BY phone_number_id"  # noqa: S608  two constants
+            for row in await self._all(statement, (home, home)):
+                found.setdefault(row["phone_number_id"], {"state": None, "queue": None, "home": row["home"]})[name] = (
+                    row
+                )
+        return found
+
+    async def number_events(self, phone_number_id: str, limit: int = 20) -> list[Row]:
+        """What was last seen about a number, newest first."""
+        return await self._all(
+            "SELECT kind, at, event FROM number_events WHERE phone_number_id = %s ORDER BY at DESC LIMIT %s",
+            (phone_number_id, limit),
+        )
+
+    async def statuses(self, numbers: Sequence[str] | None, home: str, since: datetime) -> dict[str, int]:
+        """How many messages stand at each status that changed since then: of a home, or of these numbers of it."""
+        rows = await self._all(
+            "SELECT status, count(*) AS count FROM messages WHERE home = %s AND at >= %s "
+            "AND (%s::text[] IS NULL OR phone_number_id = ANY(%s)) GROUP BY status ORDER BY status",
+            (home, since, numbers, numbers),
+        )
+        return {row["status"]: row["count"] for row in rows}
+
+    async def dead_letters(self) -> list[Row]:
+        """Per topic: how many are kept, how many came in the last hour, when the last came and why."""
+        return await self._all(
+            "SELECT topic, count(*) AS total, count(*) FILTER (WHERE recorded_at > now() - interval '1 hour') "
+            "AS last_hour, max(recorded_at) AS newest_at, "
+            '(array_agg(reason ORDER BY recorded_at DESC, "offset" DESC))[1] AS newest_reason '
+            "FROM dead_letters GROUP BY topic ORDER BY topic"
+        )
+
+    async def dead_letters_of(self, topic: str, limit: int = DEAD_LETTER_LIMIT) -> list[Row]:
+        """The newest dead letters of a topic: position, origin, reason; never their bytes."""
+        return await self._all(
+            "SELECT * FROM dead_letters WHERE topic = %s ORDER BY recorded_at DESC LIMIT %s", (topic, limit)
+        )
+
+    async def audit(self, subject: str, limit: int = 50) -> list[Row]:
+        """Who did what to a message, run or number, newest first."""
+        return await self._all("SELECT * FROM audit WHERE subject = %s ORDER BY at DESC LIMIT %s", (subject, limit))
+
+    async def _all(self, statement: Any, parameters: Any = None) -> list[Row]:
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(statement, parameters)
+            return await cursor.fetchall()
+
+
+def _state(row: Row) -> MessageState:
+    facts = {name: row[name] for name in ("run_id", "producer", "person_key", "category", "received_at")}
+    texts = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in facts.items()}
+    return MessageState.model_validate(row | {"facts": {name: value for name, value in texts.items() if value}})
+
+
+def _joined(message_id: str, events: Iterable[Row]) -> MessageState | None:
+    state: dict[str, Any] | None = None
+    for row in events:
+        state = advance(state, MessageLifecycle.model_validate(row["event"] | {"message_id": message_id}))
+    return None if state is None else MessageState.model_validate(state)
+
+
+def _story(row: Row) -> tuple[Any, ...]:
+    """By time; what happened in one instant by attempt, phase and rank."""
+    event = MessageLifecycle.model_validate(row["event"])
+    return event.at, event.attempt, event.phase, event.rank, row["event_id"]
+
+
+def _run(row: Row) -> Row:
+    counts = sum_counts(RunCounts.model_validate(part) for part in row.pop("parts"))
+    return row | {
+        "counts": counts,
+        "percent_delivered": percent(counts.delivered, row["expected"]),
+        "percent_on_time": percent(counts.on_time, row["expected"]),
+        "percent_ended": percent(counts.ended, row["expected"]),
+    }
