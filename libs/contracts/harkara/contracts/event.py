@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 MessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 """A message's id, chosen once by whoever writes the intent; every retry of the same message carries the same id.
@@ -18,7 +18,16 @@ Home = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
 """E.164 with the plus sign."""
 
-Instant = AwareDatetime
+
+def _plausible(at: datetime) -> datetime:
+    if not EARLIEST <= at <= LATEST:
+        raise ValueError("the time must be between the years 2000 and 2200")
+    return at
+
+
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+Instant = Annotated[AwareDatetime, AfterValidator(_plausible)]
+"""A time with its zone, so far from the calendar's ends that adding days or changing zones never overflows."""
 
 
 class Value(BaseModel):

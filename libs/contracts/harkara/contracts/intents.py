@@ -108,8 +108,11 @@ class SendIntent(Strict, Event):
         return self.category == "marketing"
 
     def hash(self) -> str:
-        """SHA-256 of the intent with sorted keys: equal intents, whatever their key order, hash the same."""
-        return hashlib.sha256(orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+        """SHA-256 of the intent with sorted keys and without defaults: equal intents, whatever their key order and
+        however much they spell out, hash the same, and a field added later changes no hash of an older intent."""
+        return hashlib.sha256(
+            orjson.dumps(self.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
+        ).hexdigest()[:32]
 
     def resolved_expiry(self, recorded_at: datetime) -> datetime:
         """`expires_at`, or the record's timestamp + 24 h; never later than the record's timestamp + 6 days."""

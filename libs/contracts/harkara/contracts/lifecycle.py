@@ -55,7 +55,7 @@ class MessageLifecycle(Event):
     """
 
     ce_type: ClassVar[str] = "harkara.message-lifecycle.v1"
-    message_id: str | None
+    message_id: str | None = None
     home: Home
     status: Status
     rank: int = -1
@@ -78,12 +78,14 @@ class MessageLifecycle(Event):
     @model_validator(mode="before")
     @classmethod
     def _rank_of_status(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            fixed = POLICY_RANK.get(data.get("status", ""), EFFECT_RANK.get(data.get("status", "")))
-            if fixed is not None:
-                return {**data, "rank": fixed}
-            if data.get("rank", -1) < 0:
-                raise ValueError("a lane's status needs its journal sequence as rank")
+        if not isinstance(data, dict) or not isinstance(status := data.get("status"), str):
+            return data  # the field's own check says what is wrong with it
+        fixed = POLICY_RANK.get(status, EFFECT_RANK.get(status))
+        if fixed is not None:
+            return {**data, "rank": fixed}
+        rank = data.get("rank", -1)
+        if isinstance(rank, int) and rank < 0:
+            raise ValueError("a lane's status needs its journal sequence as rank")
         return data
 
     @property

@@ -68,5 +68,5 @@ class SlaEvent(Event):
     on_time: int
     ended: int
     percent_on_time: float
-    deadline: Instant | None
+    deadline: Instant | None = None
     at: Instant

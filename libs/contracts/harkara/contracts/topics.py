@@ -88,7 +88,7 @@ RUN_AUDIENCE = Topic(
     personal_data=True, about="the frozen recipients of accepted runs; the emitter turns them into intents",
 )  # fmt: skip
 SEND_COMMANDS = Topic(
-    "send-commands", (SendCommand,), "home", "home", ("ingestion", "console"), ("dispatcher",), 7,
+    "send-commands", (SendCommand,), "home", "home", ("console",), ("dispatcher",), 7,
     about="cancel, resolve",
 )  # fmt: skip
 CLEARED_INTENTS = Topic(
@@ -117,7 +117,7 @@ WEBHOOK_EVENTS = Topic(
 MESSAGE_LIFECYCLE = Topic(
     "message-lifecycle", (MessageLifecycle,), "home", "home",
     ("ingestion", "compliance-guard", "window-router", "dispatcher"),
-    ("message-state", "dispatcher", "sla-tracker", "quality-monitor", "console"), 30,
+    ("message-state", "dispatcher", "sla-tracker", "console"), 30,
     about="every step of every message",
 )  # fmt: skip
 MESSAGE_STATE = Topic(
@@ -125,7 +125,7 @@ MESSAGE_STATE = Topic(
     about="each message's current state: the changelog of its table",
 )  # fmt: skip
 INBOUND_MESSAGES = Topic(
-    "inbound-messages", (InboundMessage,), "home", "home", ("ingestion",), ("compliance-guard", "console"), 7,
+    "inbound-messages", (InboundMessage,), "home", "home", ("ingestion",), ("compliance-guard",), 7,
     personal_data=True, about="what people wrote to our numbers",
 )  # fmt: skip
 SERVICE_WINDOWS = Topic(
@@ -134,7 +134,7 @@ SERVICE_WINDOWS = Topic(
 )  # fmt: skip
 CONSENT_EVENTS = Topic(
     "consent-events", (ConsentEvent,), "person", "person", ("ingestion", "compliance-guard", "dispatcher"),
-    ("compliance-guard", "console"), about="every change of consent, for ever",
+    ("compliance-guard",), about="every change of consent, for ever",
 )  # fmt: skip
 CONSENT_STATE = Topic(
     "consent-state", (ConsentState,), "person", "person", ("compliance-guard",), ("compliance-guard", "dispatcher"),
@@ -154,7 +154,7 @@ NUMBER_STATE = Topic(
     about="what each number may do now",
 )  # fmt: skip
 SEND_RUNS = Topic(
-    "send-runs", (SendRun,), "run id", "run", ("ingestion",), ("sla-tracker", "console"), compacted=True,
+    "send-runs", (SendRun,), "run id", "run", ("ingestion",), ("ingestion", "sla-tracker", "console"), compacted=True,
     about="accepted runs",
 )  # fmt: skip
 RUN_PROGRESS = Topic(
@@ -162,7 +162,8 @@ RUN_PROGRESS = Topic(
     ("sla-tracker", "console"), compacted=True, about="counts of each run per lifecycle partition",
 )  # fmt: skip
 SLA_EVENTS = Topic(
-    "sla-events", (SlaEvent,), "run id", "run", ("sla-tracker",), ("console",), 30, about="runs that ended or missed",
+    "sla-events", (SlaEvent,), "run id", "run", ("sla-tracker",), ("console", "sla-tracker"), 30,
+    about="runs that ended or missed",
 )  # fmt: skip
 AUDIT_LOG = Topic(
     "audit-log", (AuditRecord,), "subject", "source", ("console", "dispatcher", "compliance-guard", "ingestion"),

@@ -26,7 +26,7 @@ class InboundMessage(Event):
     wamid: str
     phone_number_id: str
     home: Home
-    from_phone: Phone | None
+    from_phone: Phone | None = None
     person_key: str
     kind: str
     text: str | None = None

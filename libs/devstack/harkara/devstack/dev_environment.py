@@ -167,6 +167,7 @@ def environment(
         "dispatcher": dict(tokens),
         "quality-monitor": dict(tokens),
         "graph-simulator": {
+            "HARKARA_SIM_LATENCY_MS": inherited.get("HARKARA_SIM_LATENCY_MS", "60"),  # about what Meta takes
             "HARKARA_SIM_WEBHOOK_URL": endpoints.url("ingestion") + "/webhooks/meta",
             "HARKARA_SIM_APP_SECRET": made.app_secret,
             "HARKARA_SIM_WORLD_FILE": str(world_file.resolve()),

@@ -77,6 +77,7 @@ async def start_consumer(
         "session_timeout_ms": int(settings.broker_session_timeout_seconds * 1000),
         "heartbeat_interval_ms": int(settings.broker_session_timeout_seconds * 250),
         "max_partition_fetch_bytes": LARGEST_RECORD_BYTES,
+        "metadata_max_age_ms": 5_000,  # a topic made while the group formed is seen this soon; the default is 5 minutes
         "client_id": f"{settings.service}-{settings.instance}",
     }
     names = [settings.kafka.topic(topic) for topic in topics]

@@ -81,14 +81,14 @@ class Incoming:
 Decide = Callable[[Incoming], Iterable[Output]]
 Handle = Callable[[list[Incoming]], Awaitable[Iterable[Output]]]
 Gate = Callable[[], str | None]
-_Effects = list[tuple[ConsumerRecord, list[Output | RawOutput]]]
+Effects = list[tuple[ConsumerRecord, list[Output | RawOutput]]]
 
 
 def _open() -> str | None:
     return None
 
 
-class _AtLeastOnce(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
+class AtLeastOnce(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
     """What both loops share: polling in order of urgency, writing, quarantine, commit."""
 
     def __init__(
@@ -178,7 +178,7 @@ class _AtLeastOnce(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
         LAG.labels(self.name).set(max(0.0, self._clock.now().timestamp() - batch[-1].timestamp / 1000))
 
     @abstractmethod
-    async def _decided(self, batch: list[ConsumerRecord]) -> _Effects:
+    async def _decided(self, batch: list[ConsumerRecord]) -> Effects:
         """What each record leads to."""
 
     def _incoming(self, record: ConsumerRecord) -> Incoming:
@@ -208,7 +208,7 @@ class _AtLeastOnce(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
         )
         return quarantined(record, topic, self.name, reason)
 
-    async def _write(self, effects: _Effects) -> None:
+    async def _write(self, effects: Effects) -> None:
         """Write everything at once; where the broker refused, record by record, quarantining those it refuses alone."""
         assert self._writer is not None
         futures = []
@@ -263,7 +263,7 @@ class _AtLeastOnce(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
             log.warning("commit_came_too_late", loop=self.name, error=type(error).__name__)
 
 
-class Loop(_AtLeastOnce):
+class Loop(AtLeastOnce):
     """Decides record by record: `decide` is pure and raises `Refused` (or anything) for a record it cannot process."""
 
     def __init__(
@@ -275,11 +275,12 @@ class Loop(_AtLeastOnce):
         decide: Decide,
         gate: Gate = _open,
         clock: Clock | None = None,
+        batch_records: int = BATCH_RECORDS,
     ) -> None:
-        super().__init__(settings, name=name, topics=topics, gate=gate, clock=clock)
+        super().__init__(settings, name=name, topics=topics, gate=gate, clock=clock, batch_records=batch_records)
         self._decide = decide
 
-    async def _decided(self, batch: list[ConsumerRecord]) -> _Effects:
+    async def _decided(self, batch: list[ConsumerRecord]) -> Effects:
         return [(record, self._outputs_of(record)) for record in batch]
 
     def _outputs_of(self, record: ConsumerRecord) -> list[Output | RawOutput]:
@@ -296,7 +297,7 @@ class Loop(_AtLeastOnce):
         return list(outputs)
 
 
-class BatchLoop(_AtLeastOnce):
+class BatchLoop(AtLeastOnce):
     """Handles a whole batch at once (a database transaction, say); an exception ends the process before the commit."""
 
     def __init__(
@@ -313,8 +314,8 @@ class BatchLoop(_AtLeastOnce):
         super().__init__(settings, name=name, topics=topics, gate=gate, clock=clock, batch_records=batch_records)
         self._handle = handle
 
-    async def _decided(self, batch: list[ConsumerRecord]) -> _Effects:
-        effects: _Effects = []
+    async def _decided(self, batch: list[ConsumerRecord]) -> Effects:
+        effects: Effects = []
         incoming: list[Incoming] = []
         for record in batch:
             try:

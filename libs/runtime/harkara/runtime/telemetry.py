@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
@@ -84,16 +83,19 @@ def configure(settings: ServiceSettings) -> None:
 
 
 def _configure_traces(settings: ServiceSettings) -> None:
-    exporters: dict[str, type[SpanExporter]] = {"console": ConsoleSpanExporter}
     if settings.traces == "none":
         return
-    exporter = (
-        exporters[settings.traces]() if settings.traces in exporters else OTLPSpanExporter(settings.otlp_endpoint)
-    )
+    exporter = ConsoleSpanExporter() if settings.traces == "console" else _otlp_exporter(settings.otlp_endpoint)
     resource = Resource.create({"service.name": settings.service, "service.instance.id": settings.instance})
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     _providers[:] = [provider]
+
+
+def _otlp_exporter(endpoint: str) -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # 0.12 s that few processes need
+
+    return OTLPSpanExporter(endpoint)
 
 
 def shutdown() -> None:
