@@ -28,7 +28,7 @@ $(TOOLS)/bin/uv:
 
 setup: .venv/.made ## make the environment (.venv) from uv.lock
 
-demo: setup ## the whole system on this machine: a run of RECIPIENTS=1000 to its end (KILL=dispatcher kills it in the middle)
+demo: setup ## the whole system on this machine: a run of RECIPIENTS=1000 to its end (KILL=dispatcher,console kills these in it)
 	@$(BIN)/harkara demo --recipients $(RECIPIENTS) $(if $(KILL),--kill $(KILL))
 
 up: setup ## the whole system on this machine, staying up, with its URLs printed

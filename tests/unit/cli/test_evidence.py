@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harkara.cli.audience import audience_csv
+from harkara.cli.demo import kill_points
 from harkara.cli.evidence import Accepted, judge, percentile
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,3 +104,8 @@ def test_the_audience_has_as_many_different_invented_people_as_asked(recipients:
 def test_more_people_than_the_invented_range_holds_are_refused() -> None:
     with pytest.raises(ValueError, match="at most"):
         audience_csv(ROOT / "examples" / "audience.csv", 200_000)
+
+
+@pytest.mark.parametrize(("kills", "points"), [(0, []), (1, [500]), (2, [200, 800]), (4, [200, 400, 600, 800])])
+def test_kills_fall_into_the_middle_of_the_run(kills: int, points: list[int]) -> None:
+    assert kill_points(kills, 1000) == points

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.envelope import Undecodable, decode, encode
 from harkara.contracts.event import event_id
-from harkara.contracts.identity import derived_message_id, derived_run_id, person_key
+from harkara.contracts.identity import derived_message_id, derived_run_id, message_traceparent, person_key
 from harkara.contracts.intents import SendIntent, Text
 from harkara.contracts.numbers import NumberCommand
 from harkara.contracts.partition import murmur2, partition_for
@@ -154,3 +154,11 @@ def test_every_topic_has_a_writer_a_reader_and_one_name() -> None:
 def test_a_compacted_journal_keeps_its_tail_for_a_day() -> None:
     assert BY_NAME["dispatch-journal"].configs()["min.compaction.lag.ms"] == str(24 * 3600 * 1000)
     assert BY_NAME["consent-events"].configs()["retention.ms"] == "-1"
+
+
+def test_a_message_has_one_trace_whoever_writes_of_it() -> None:
+    root = message_traceparent("order-0001")
+    assert root == message_traceparent("order-0001", "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+    step = root[:36] + "a" * 16 + "-01"
+    assert message_traceparent("order-0001", step) == step, "the step before is kept"
+    assert message_traceparent("order-0002")[3:35] != root[3:35]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import mean, pstdev
 
 import pytest
@@ -48,7 +49,7 @@ def test_a_second_is_filled_evenly() -> None:
 
 def test_the_governance_profile_spreads_its_gaps() -> None:
     times = run(paced(ONE, Limits(1, 20, base_delay_seconds=2.0, max_jitter_seconds=1.5)), [0.0] * 200)
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(times)]
     assert min(gaps) >= 2.0
     assert pstdev(gaps) / mean(gaps) > 0.1
 

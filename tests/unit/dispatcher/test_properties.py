@@ -35,7 +35,7 @@ OUTCOMES: list[Outcome] = [
 
 
 class LaneMachine(RuleBasedStateMachine):
-    """Orders, outcomes, echoes, crashes, commands, halts and time. Meta's view is kept beside: what it may have taken."""
+    """Orders, outcomes, echoes, crashes, commands, halts and time; beside it Meta's view: what it may have taken."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,9 +164,6 @@ def facts_of(state: LaneState) -> dict[str, tuple[object, ...]]:
     }
 
 
-LaneMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-
-
-@pytest.mark.req("DSP-1", "DSP-19")
-class TestLane(LaneMachine.TestCase):  # type: ignore[misc,name-defined]
-    """Random lives of a lane."""
+TestLane = LaneMachine.TestCase
+TestLane.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLane = pytest.mark.req("DSP-1", "DSP-19")(TestLane)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from harkara.contracts.consent import ConsentEvent
@@ -166,7 +168,7 @@ def test_an_unreachable_far_side_pauses_the_number_longer_and_longer_and_spends_
         while len(lane.attempts) == len(called_at):
             lane.round(0.25)
         called_at.append(lane.now)
-    gaps = [b - a for a, b in zip(called_at, called_at[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(called_at)]
     assert gaps[0] < 1.0 and gaps[-1] > 29.0
     lane.answer(ACCEPTED)
     assert lane.status() == "submitted"

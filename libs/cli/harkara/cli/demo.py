@@ -7,6 +7,7 @@ import contextlib
 import io
 import re
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,17 +30,17 @@ from harkara.runtime.clock import SystemClock
 SENDERS = ("100000000000001", "advisors")  # one number of its own and a pool of two: three numbers
 QUIET_SECONDS = 6.0  # a `sent` that nothing followed for this long will stay: the scenario's phones that are off
 DEADLINE_MINUTES = 10
-KILL_AT = 0.3  # of the run accepted: in the middle, with calls under way
+KILL_FROM, KILL_TO = 0.2, 0.8  # of the run accepted: in its middle, with calls under way
 LIVE_MESSAGES = re.compile(r"^harkara_dispatcher_messages\{[^}]*\} (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asks for. `kill` names a service to be killed with SIGKILL in the middle of the run."""
+    """What the command line asks for. `kill` names services to be killed with SIGKILL, one after another."""
 
     recipients: int
     audience: Path
-    kill: str | None = None
+    kill: tuple[str, ...] = ()
     give_up_seconds: float = 600.0
 
 
@@ -78,7 +79,7 @@ async def run_demo(stack: Stack, options: Options, console: Console) -> Outcome:
     verdict = judge(ids, ledger, watch.states)
     outcome = Outcome(verdict, watch.webhook_to_state_ms(), wall, finished, frozenset(watch.left_open))
     console.print(summary(verdict, outcome.webhook_to_state_ms, wall))
-    if options.kill == "dispatcher":
+    if "dispatcher" in options.kill:
         unknown = sum(1 for message_id in verdict.unknown if message_id in outcome.left_open)
         console.print(f"calls under way at the kill: {len(outcome.left_open)}, of them unknown at the end: {unknown}")
     return outcome
@@ -114,7 +115,7 @@ async def _follow(
 ) -> bool:
     """Draw until every message has ended (or stays sent); kill what was asked for on the way."""
     screen, give_up = Screen(len(ids)), time.monotonic() + options.give_up_seconds
-    killed = options.kill is None
+    kills = deque(zip(options.kill, kill_points(len(options.kill), len(ids)), strict=True))
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while time.monotonic() < give_up:
             with contextlib.suppress(httpx.HTTPError):  # the simulator itself may be the one that was killed
@@ -123,14 +124,21 @@ async def _follow(
                 ).json()
                 statuses = [watch.states[m]["status"] if m in watch.states else "accepted" for m in ids]
                 live.update(screen.draw(time.monotonic(), stats["accepted_by_number"], watch.queues, statuses))
-                if not killed and stats["accepted"] >= KILL_AT * len(ids):
-                    await _kill(client, stack, str(options.kill), console)
-                    killed = True
-                if killed and _is_over(statuses, watch):
+                while kills and stats["accepted"] >= kills[0][1]:
+                    await _kill(client, stack, kills.popleft()[0], console)
+                if not kills and _is_over(statuses, watch):
                     return True
             await asyncio.sleep(0.2)
     console.print("[red]gave up waiting: some messages have not ended")
     return False
+
+
+def kill_points(kills: int, recipients: int) -> list[int]:
+    """After how many accepted messages each kill comes: one in the middle, several spread over the middle part."""
+    if kills == 1:
+        return [int((KILL_FROM + KILL_TO) / 2 * recipients)]
+    step = (KILL_TO - KILL_FROM) / max(1, kills - 1)
+    return [int((KILL_FROM + step * index) * recipients) for index in range(kills)]
 
 
 async def _kill(client: httpx.AsyncClient, stack: Stack, service: str, console: Console) -> None:

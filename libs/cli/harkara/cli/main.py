@@ -44,13 +44,16 @@ KILLABLE = (
 @app.command()
 def demo(
     recipients: Annotated[int, typer.Option(min=1, help="How many people the run is for.")] = 1000,
-    kill: Annotated[str | None, typer.Option(help="A service to kill with SIGKILL in the middle of the run.")] = None,
+    kill: Annotated[
+        str | None, typer.Option(help="Services to kill with SIGKILL in the run: one, or several with commas.")
+    ] = None,
     examples: Annotated[Path, typer.Option(help="The folder with the example files.")] = EXAMPLES,
 ) -> None:
     """Run the whole system here, send a run to its end, and judge it by the simulator's ledger."""
-    if kill is not None and kill not in KILLABLE:
-        raise typer.BadParameter(f"there is no service {kill}; one of: {', '.join(KILLABLE)}")
-    options = Options(recipients=recipients, audience=examples / "audience.csv", kill=kill)
+    kills = tuple(name.strip() for name in kill.split(",")) if kill else ()
+    if unknown := set(kills) - set(KILLABLE):
+        raise typer.BadParameter(f"no service: {', '.join(sorted(unknown))}; there are {', '.join(KILLABLE)}")
+    options = Options(recipients=recipients, audience=examples / "audience.csv", kill=kills)
 
     async def judged(stack: Stack) -> int:
         outcome = await run_demo(stack, options, console)

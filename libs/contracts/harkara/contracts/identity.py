@@ -26,5 +26,16 @@ def derived_run_id(api_key_id: str, idempotency_key: str) -> str:
     return "r-" + _short_hash(f"{api_key_id}\x1f{idempotency_key}\x1frun")
 
 
+def message_traceparent(message_id: str, current: str | None = None) -> str:
+    """The trace of a message: its id is a function of the message id, so that every service, and Meta's webhooks days
+    later, write to the same one. `current` is kept where it already belongs to that trace (it names the step before).
+    """
+    trace = hashlib.sha256(f"trace\x1f{message_id}".encode()).hexdigest()[:32]
+    if current is not None and current.split("-")[1:2] == [trace]:
+        return current
+    root = hashlib.sha256(f"root\x1f{message_id}".encode()).hexdigest()[:16]
+    return f"00-{trace}-{root}-01"
+
+
 def _short_hash(text: str) -> str:
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:26]

@@ -14,6 +14,7 @@ from aiokafka.structs import RecordMetadata
 
 from harkara.contracts.envelope import Headers, encode
 from harkara.contracts.event import Event, epoch_ms
+from harkara.contracts.identity import message_traceparent
 from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import LARGEST_RECORD_BYTES, Topic
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
@@ -26,7 +27,8 @@ class Output:
     """An event to write: where, under which key, in whose partition, with which deterministic id.
 
     `partition_key` is what the topic is partitioned by (usually the home); `key` the record's key. `event` None is a
-    tombstone for `key`. `time` is the event's own; `subject` the message id where there is one.
+    tombstone for `key`. `time` is the event's own; `subject` the message id where there is one; its trace is then
+    the event's.
     """
 
     topic: Topic
@@ -86,6 +88,13 @@ async def start_consumer(
     return consumer
 
 
+def _trace_of(output: Output) -> str | None:
+    """What is about a message belongs to the message's trace, whatever request or batch it came from."""
+    if output.subject is None:
+        return output.traceparent
+    return message_traceparent(output.subject, output.traceparent)
+
+
 class Writer:
     """Encodes outputs and hands them to a producer. `source` is the CloudEvents source: the service's name."""
 
@@ -134,5 +143,5 @@ class Writer:
             source=self._source,
             time=output.time,
             subject=output.subject,
-            traceparent=output.traceparent,
+            traceparent=_trace_of(output),
         )

@@ -4,7 +4,7 @@ the journal. A function of the entry alone, ids included, so whoever takes the l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import orjson
@@ -13,7 +13,7 @@ from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import ConsentEvent
 from harkara.contracts.event import Event, Reason, event_id
 from harkara.contracts.intents import DispatchOrder
-from harkara.contracts.lifecycle import MessageLifecycle, Status
+from harkara.contracts.lifecycle import FACTS, MessageLifecycle, Status
 from harkara.contracts.numbers import NumberEvent
 from harkara.contracts.topics import (
     AUDIT_LOG,
@@ -74,7 +74,7 @@ def implied(entry: Entry) -> list[Emission]:
 
 def _order(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     order = data["order"]
-    facts = {name: order.get(name) for name in ("run_id", "producer", "person_key", "category", "received_at")}
+    facts: dict[str, Any] = {name: order.get(name) for name in FACTS}
     if data["status"] == "scheduled":
         facts["hold_until"] = order["not_before"]
     return [_lifecycle(entry, data, order["message_id"], data["status"], 1, **facts)]
@@ -98,7 +98,7 @@ def _step(entry: Entry, data: dict[str, Any]) -> list[Emission]:
 
 def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     message_id = message_id_of(entry.key)
-    called = data["event_attempt"] == data["attempt"]
+    called = data["event_attempt"] <= data["attempt"]
     evidence = {
         "phone_number_id": data.get("number") if called else None,
         "form": data.get("form") if called else None,
@@ -110,7 +110,7 @@ def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     emissions = [_lifecycle(entry, data, message_id, data["status"], data["event_attempt"], **evidence)]
     if "withdrawn" in data:
         number, status = data["withdrawn"]
-        emissions.append(_lifecycle(entry, data, message_id, status, number, part="withdrawn"))
+        emissions.append(replace(_lifecycle(entry, data, message_id, status, number), id=_id(entry, "withdrawn")))
     if data["status"] == "failed_unsent" and "content" in data:
         emissions.append(_dead_letter(entry, data, message_id))
     if data.get("opted_out"):
@@ -219,7 +219,7 @@ _PROJECTIONS = {
 
 
 def _lifecycle(
-    entry: Entry, data: dict[str, Any], message_id: str, status: str, attempt: int, part: str = "", **evidence: Any
+    entry: Entry, data: dict[str, Any], message_id: str, status: str, attempt: int, **evidence: Any
 ) -> Emission:
     reason = data.get("reason")
     event = MessageLifecycle(
@@ -233,7 +233,7 @@ def _lifecycle(
         **{name: value for name, value in evidence.items() if value is not None},
     )
     return Emission(
-        MESSAGE_LIFECYCLE, entry.home, entry.home, event, _id(entry, part), entry.at, message_id, data.get("trace")
+        MESSAGE_LIFECYCLE, entry.home, entry.home, event, _id(entry), entry.at, message_id, data.get("trace")
     )
 
 

@@ -1,0 +1,203 @@
+"""quality-monitor on a real broker, asking the Graph simulator: what readers of number-state see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from harkara.contracts.event import Event, event_id
+from harkara.contracts.numbers import NumberCommand, NumberEvent, NumberState
+from harkara.contracts.partition import partition_for
+from harkara.contracts.topics import NUMBER_COMMANDS, NUMBER_EVENTS, NUMBER_STATE, Topic
+from harkara.graph_api.client import GraphClient
+from harkara.graph_simulator import settings as simulator_settings
+from harkara.graph_simulator.app import build_app, build_simulator
+from harkara.policy.governance import Number
+from harkara.quality_monitor.app import components
+from harkara.quality_monitor.settings import Settings
+from harkara.runtime.clock import SystemClock
+from harkara.runtime.kafka import Output, Writer, start_producer
+from harkara.runtime.settings import KafkaSettings
+from harkara.runtime.topic_admin import ensure_topics
+from tests.support.kafka import read_all
+from tests.support.wait import eventually
+
+GOVERNANCE = """
+numbers:
+  - {phone_number_id: "100000000000001", display_phone_number: "+919999990001", waba_id: "112233445566778",
+     portfolio_id: "998877665544332", token_env: HARKARA_TOKEN_1}
+  - {phone_number_id: "100000000000002", display_phone_number: "+919999990002", waba_id: "112233445566778",
+     portfolio_id: "998877665544332", token_env: HARKARA_TOKEN_2}
+  - {phone_number_id: "100000000000003", display_phone_number: "+919999990003", waba_id: "112233445566778",
+     portfolio_id: "998877665544332", token_env: HARKARA_TOKEN_3}
+pools:
+  - {name: advisors, numbers: ["100000000000002", "100000000000003"]}
+compliance: {consent_mode: opt_out}
+telemetry: {health_poll_seconds: 5}
+"""
+ONE, TWO, THREE = "100000000000001", "100000000000002", "100000000000003"
+TOKENS = {ONE: "EAATEST-one", TWO: "EAATEST-two", THREE: "EAATEST-three"}
+
+
+@pytest.fixture
+async def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> Settings:
+    (tmp_path / "governance.yaml").write_text(GOVERNANCE)
+    made = Settings(
+        kafka=KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix),
+        partitions=2,
+        replication_factor=1,
+        data_dir=tmp_path,
+        governance_file=tmp_path / "governance.yaml",
+        broker_session_timeout_seconds=6.0,
+    )
+    await ensure_topics(made)
+    return made
+
+
+class Meta:
+    """The simulator in this process; `tokens` is what the numbers ask with, `asked` who was asked about."""
+
+    def __init__(self) -> None:
+        self.transport = httpx.ASGITransport(app=build_app(build_simulator(simulator_settings.Settings())))
+        self.tokens = dict(TOKENS)
+        self.asked: list[str] = []
+
+    def client_of(self, number: Number) -> GraphClient:
+        def token() -> str:
+            self.asked.append(number.phone_number_id)
+            return self.tokens[number.phone_number_id]
+
+        return GraphClient("http://graph", "v26.0", token, transport=self.transport)
+
+    async def change(self, phone_number_id: str, **change: Any) -> None:
+        async with httpx.AsyncClient(transport=self.transport, base_url="http://graph") as http:
+            (await http.post(f"/_simulator/numbers/{phone_number_id}", json=change)).raise_for_status()
+
+
+@asynccontextmanager
+async def running(settings: Settings, meta: Meta) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(part.run()) for part in components(settings, SystemClock(), meta.client_of)]
+    try:
+        yield
+    finally:
+        ended = [task for task in tasks if task.done()]
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.wait([task])
+        assert not ended, ended
+
+
+async def states(settings: Settings) -> dict[str, NumberState]:
+    newest: dict[str, NumberState] = {}
+    for record in await read_all(settings.kafka.bootstrap, settings.kafka.topic(NUMBER_STATE)):
+        assert record.key is not None
+        assert record.value is not None
+        state = NumberState.model_validate_json(record.value)
+        assert record.key.decode() == state.phone_number_id
+        assert record.partition == partition_for(state.home, settings.partitions)
+        before = newest.get(state.phone_number_id)
+        assert before is None or before.version <= state.version
+        newest[state.phone_number_id] = state
+    return newest
+
+
+async def write(settings: Settings, topic: Topic, home: str, event: Event) -> None:
+    producer = await start_producer(settings)
+    output = Output(topic, home, home, event, event_id(event), datetime.now(UTC))
+    await Writer(producer, settings.kafka, settings.partitions, "test").write([output])
+    await producer.stop()
+
+
+async def operator(settings: Settings, kind: str, phone_number_id: str, home: str) -> None:
+    command = NumberCommand.model_validate(
+        {
+            "command_id": f"{kind}-{phone_number_id}",
+            "phone_number_id": phone_number_id,
+            "home": home,
+            "kind": kind,
+            "actor": "asha",
+            "at": datetime.now(UTC),
+        }
+    )
+    await write(settings, NUMBER_COMMANDS, home, command)
+
+
+def verdicts_are(settings: Settings, **wanted: str) -> Callable[[], Any]:
+    async def as_wanted() -> bool:
+        found = await states(settings)
+        return {f"n{each[-1]}": state.verdict for each, state in found.items()} == wanted
+
+    return as_wanted
+
+
+@pytest.mark.req("FHL-1", "FHL-2")
+async def test_metas_answers_become_verdicts_and_only_an_operator_ends_a_block(settings: Settings) -> None:
+    meta = Meta()
+    async with running(settings, meta):
+        await eventually(verdicts_are(settings, n1="open", n2="open", n3="open"), timeout_seconds=60)
+
+        async def all_available() -> bool:
+            return {state.availability for state in (await states(settings)).values()} == {"AVAILABLE"}
+
+        await eventually(all_available, timeout_seconds=30)
+        await meta.change(ONE, health="BLOCKED")
+        await meta.change(TWO, health="LIMITED")
+        await meta.change(THREE, quality="RED")
+        bad = verdicts_are(settings, n1="halted", n2="pause_proactive", n3="pause_proactive")
+        await eventually(bad, timeout_seconds=30)
+        await meta.change(ONE, health="AVAILABLE")
+        await meta.change(TWO, health="AVAILABLE")
+        await meta.change(THREE, quality="GREEN")
+        await eventually(verdicts_are(settings, n1="halted", n2="open", n3="open"), timeout_seconds=30)
+    async with running(settings, meta):  # the latch outlives the process
+        meta.asked.clear()
+        await eventually(lambda: ONE in meta.asked, timeout_seconds=60)
+        assert (await states(settings))[ONE].verdict == "halted"
+        await operator(settings, "resume", ONE, ONE)
+        await eventually(verdicts_are(settings, n1="open", n2="open", n3="open"), timeout_seconds=30)
+    assert (await states(settings))[ONE].by == "operator:asha"
+
+
+@pytest.mark.req("FHL-2")
+async def test_a_refused_token_and_the_dispatchers_words_are_obeyed(settings: Settings) -> None:
+    meta = Meta()
+    meta.tokens[ONE] = "EAATEST-revoked"
+    async with running(settings, meta):
+        await eventually(verdicts_are(settings, n1="halted", n2="open", n3="open"), timeout_seconds=60)
+        reason = (await states(settings))[ONE].reason
+        assert reason is not None
+        assert (reason.code, reason.details) == ("token_refused", {"code": "190"})
+        hold = datetime.now(UTC).timestamp() + 5
+        limited = NumberEvent(
+            phone_number_id=TWO,
+            home="advisors",
+            kind="rate_limited",
+            source="dispatcher",
+            at=datetime.now(UTC),
+            hold_until=datetime.fromtimestamp(hold, UTC),
+        )
+        await write(settings, NUMBER_EVENTS, "advisors", limited)
+        await eventually(verdicts_are(settings, n1="halted", n2="paused", n3="open"), timeout_seconds=4)
+        await eventually(verdicts_are(settings, n1="halted", n2="open", n3="open"), timeout_seconds=15)
+        await operator(settings, "halt", THREE, "advisors")
+        await eventually(verdicts_are(settings, n1="halted", n2="open", n3="halted"), timeout_seconds=15)
+
+
+async def test_each_number_is_asked_about_by_one_instance(settings: Settings) -> None:
+    metas = [Meta(), Meta()]
+    second = settings.model_copy(update={"instance": "second"})
+    async with running(settings, metas[0]):
+        await eventually(lambda: len(set(metas[0].asked)) == 3, timeout_seconds=60)
+        async with running(second, metas[1]):
+            await eventually(lambda: len(metas[1].asked) > 0, timeout_seconds=60)
+            metas[0].asked.clear()
+            metas[1].asked.clear()
+            await eventually(lambda: set(metas[0].asked + metas[1].asked) == {ONE, TWO, THREE}, timeout_seconds=30)
+            assert not set(metas[0].asked) & set(metas[1].asked)

@@ -1,0 +1,281 @@
+"""Faust projections on a real broker: what Faust alone would acknowledge and lose is not lost here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from harkara.contracts.audit import AuditRecord
+from harkara.contracts.commands import SendCommand
+from harkara.contracts.envelope import encode, header
+from harkara.contracts.topics import SEND_COMMANDS, Topic
+from harkara.runtime.faust_app import FaustComponent, ProjectionApp
+from harkara.runtime.kafka import start_producer
+from harkara.runtime.loop import Incoming
+from harkara.runtime.settings import KafkaSettings, ServiceSettings
+from tests.support.kafka import produce, read_all
+from tests.support.wait import eventually
+
+AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
+INPUT = Topic("fold-in", (AuditRecord,), "subject", "source", ("test",), ("test",), 1)
+STATE = Topic("fold-state", (AuditRecord,), "subject", "source", ("test",), ("test",), compacted=True)
+PARTITIONS = 2
+GROUP = "fold"
+
+
+def settings_for(bootstrap: str, prefix: str, data_dir: Path, instance: str = "test-0") -> ServiceSettings:
+    return ServiceSettings(
+        service="test",
+        instance=instance,
+        kafka=KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix),
+        partitions=PARTITIONS,
+        replication_factor=1,
+        data_dir=data_dir,
+        broker_session_timeout_seconds=6.0,
+    )
+
+
+@pytest.fixture
+def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> ServiceSettings:
+    return settings_for(kafka_bootstrap, topic_prefix, tmp_path)
+
+
+async def create(settings: ServiceSettings, topics: Iterable[Topic], **state_configs: str) -> None:
+    admin = AIOKafkaAdminClient(**settings.kafka.aiokafka_options())
+    await admin.start()
+    try:
+        extra = {STATE.name: {"cleanup.policy": "compact"} | state_configs}
+        wanted = [NewTopic(settings.kafka.topic(t), PARTITIONS, 1, topic_configs=extra.get(t.name, {})) for t in topics]
+        response = await admin.create_topics(wanted)
+        assert [code for _, code, _ in response.topic_errors] == [0] * len(wanted)
+    finally:
+        await admin.close()
+
+
+async def allow_bytes(settings: ServiceSettings, topic: Topic, limit: int) -> None:
+    admin = AIOKafkaAdminClient(**settings.kafka.aiokafka_options())
+    await admin.start()
+    resource = ConfigResource(
+        ConfigResourceType.TOPIC,
+        settings.kafka.topic(topic),
+        configs={"max.message.bytes": str(limit), "cleanup.policy": "compact"},
+    )
+    await admin.alter_configs([resource])
+    await admin.close()
+
+
+def record(number: int, text: str = "", subject: str | None = None) -> AuditRecord:
+    return AuditRecord(
+        audit_id=f"a-{number}",
+        actor="test",
+        action="try",
+        subject=subject or f"s{number}",
+        at=AT,
+        details={"text": text},
+    )
+
+
+async def feed(settings: ServiceSettings, records: Iterable[AuditRecord]) -> None:
+    producer = await start_producer(settings)
+    for number, each in enumerate(records):
+        value, headers = encode(each, event_id=each.audit_id, source="test", time=AT)
+        await producer.send_and_wait(
+            settings.kafka.topic(INPUT), value, partition=number % PARTITIONS, headers=headers, timestamp_ms=1_000
+        )
+    await producer.stop()
+
+
+def keep_and_count(app: ProjectionApp) -> None:
+    """Each subject's ids, as a set: idempotent, and it shows every record that was applied."""
+    table = app.projection_table("state", STATE)
+
+    def take(incoming: Incoming) -> None:
+        event = incoming.envelope.event
+        assert isinstance(event, AuditRecord)
+        row = table.read(incoming.partition, event.subject) or {"ids": [], "version": 0}
+        if event.audit_id not in row["ids"]:
+            ids = sorted([*row["ids"], event.audit_id])
+            new = {"ids": ids, "text": event.details["text"], "version": row["version"] + 1}
+            table.write(incoming.partition, event.subject, new)
+
+    app.fold(INPUT, take)
+
+
+@asynccontextmanager
+async def running(component: FaustComponent) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(component.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def published(settings: ServiceSettings, topic: Topic = STATE) -> dict[str, dict[str, object]]:
+    rows: dict[str, dict[str, object]] = {}
+    for each in await read_all(settings.kafka.bootstrap, settings.kafka.topic(topic)):
+        assert each.key is not None
+        if each.value is None:
+            rows.pop(each.key.decode(), None)
+        else:
+            rows[each.key.decode()] = orjson.loads(each.value)
+    return rows
+
+
+async def committed(settings: ServiceSettings) -> int:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group(GROUP), enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        name = settings.kafka.topic(INPUT)
+        return sum([(await consumer.committed(TopicPartition(name, n))) or 0 for n in range(PARTITIONS)])
+    finally:
+        await consumer.stop()
+
+
+def expect_published(
+    settings: ServiceSettings, subjects: set[str], task: asyncio.Task[None]
+) -> Callable[[], Awaitable[bool]]:
+    async def all_published() -> bool:
+        assert not task.done(), f"the projection ended: {task.exception()!r}"
+        return set(await published(settings)) == subjects
+
+    return all_published
+
+
+@pytest.mark.req("ING-19")
+async def test_a_refused_changelog_write_ends_the_process_before_the_commit_and_loses_nothing(
+    settings: ServiceSettings,
+) -> None:
+    await create(settings, [INPUT, STATE], **{"max.message.bytes": "1000"})
+    await feed(settings, [record(n, "x" * (3000 if n % 5 == 0 else 10)) for n in range(40)])
+
+    with pytest.raises(Exception, match="MessageSizeTooLarge"):
+        async with asyncio.timeout(60):
+            await FaustComponent(settings, GROUP, keep_and_count).run()
+    refused = {f"s{n}" for n in range(0, 40, 5)}
+    assert not refused & set(await published(settings))
+    assert await committed(settings) == 0
+
+    await allow_bytes(settings, STATE, 1_000_000)
+    async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
+        await eventually(expect_published(settings, {f"s{n}" for n in range(40)}, task), timeout_seconds=60)
+        assert not task.done()
+
+
+async def test_an_agent_that_raises_ends_the_process_and_its_event_comes_again(settings: ServiceSettings) -> None:
+    await create(settings, [INPUT, STATE])
+    await feed(settings, [record(n) for n in range(20)])
+    broken = True
+
+    def define(app: ProjectionApp) -> None:
+        table = app.projection_table("state", STATE)
+
+        def take(incoming: Incoming) -> None:
+            event = incoming.envelope.event
+            assert isinstance(event, AuditRecord)
+            if broken and event.subject == "s13":
+                raise ZeroDivisionError("a bug")
+            table.write(incoming.partition, event.subject, {"ids": [event.audit_id]})
+
+        app.fold(INPUT, take)
+
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(60):
+            await FaustComponent(settings, GROUP, define).run()
+    assert await committed(settings) <= 13
+
+    broken = False
+    async with running(FaustComponent(settings, GROUP, define)) as task:
+        await eventually(expect_published(settings, {f"s{n}" for n in range(20)}, task), timeout_seconds=60)
+
+        async def all_committed() -> bool:
+            return await committed(settings) == 20
+
+        await eventually(all_committed, timeout_seconds=20)
+
+
+async def test_rows_are_recovered_and_the_highest_version_survives_a_zombies_late_write(
+    settings: ServiceSettings,
+) -> None:
+    await create(settings, [INPUT, STATE])
+    await feed(settings, [record(1, subject="s"), record(2, subject="t"), record(3, subject="s")])
+    async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
+        await eventually(expect_published(settings, {"s", "t"}, task), timeout_seconds=60)
+
+        async def complete() -> bool:
+            return (await published(settings))["s"]["version"] == 2 and await committed(settings) == 3
+
+        await eventually(complete, timeout_seconds=20)
+    zombie = orjson.dumps({"ids": ["a-1"], "text": "", "version": 1})
+    await produce(settings.kafka.bootstrap, settings.kafka.topic(STATE), [(b"s", zombie)], partition=0)
+    assert (await published(settings))["s"]["version"] == 1
+
+    async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
+
+        async def mended() -> bool:
+            return (await published(settings))["s"] == {"ids": ["a-1", "a-3"], "text": "", "version": 2}
+
+        await eventually(mended, timeout_seconds=60)
+        assert not task.done()
+    assert await committed(settings) == 3
+
+
+async def test_a_record_that_is_no_event_goes_to_the_dlq_and_blocks_nothing(settings: ServiceSettings) -> None:
+    await create(settings, [SEND_COMMANDS, SEND_COMMANDS.dlq, STATE])
+    good = SendCommand(command_id="c-1", home="pool-a", kind="cancel_message", target="m-00000001", actor="test", at=AT)
+    source = settings.kafka.topic(SEND_COMMANDS)
+    await produce(settings.kafka.bootstrap, source, [(b"h", b'{"kind": "cancel_everything"}')], partition=1)
+    await produce(settings.kafka.bootstrap, source, [(b"h", good.model_dump_json().encode())], partition=1)
+
+    def define(app: ProjectionApp) -> None:
+        table = app.projection_table("state", STATE)
+
+        def take(incoming: Incoming) -> None:
+            assert isinstance(incoming.envelope.event, SendCommand)
+            table.write(incoming.partition, incoming.envelope.event.target, {"version": 1})
+
+        app.fold(SEND_COMMANDS, take)
+
+    async with running(FaustComponent(settings, GROUP, define)) as task:
+        await eventually(expect_published(settings, {"m-00000001"}, task), timeout_seconds=60)
+    (kept,) = await read_all(settings.kafka.bootstrap, settings.kafka.topic(SEND_COMMANDS.dlq))
+    assert kept.value == b'{"kind": "cancel_everything"}'
+    assert "command_id" in (header(kept.headers, "dlq-reason") or "")
+
+
+async def test_partitions_move_to_a_second_instance_and_back(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    first, second = (settings_for(kafka_bootstrap, topic_prefix, tmp_path, f"test-{n}") for n in range(2))
+    await create(first, [INPUT, STATE])
+    await feed(first, [record(n, subject=f"s{n}") for n in range(10)])
+    one, two = FaustComponent(first, GROUP, keep_and_count), FaustComponent(second, GROUP, keep_and_count)
+    async with running(one) as running_one:
+        await eventually(lambda: one.ready() is None, timeout_seconds=60)
+        async with running(two) as running_two:
+            await eventually(lambda: one.ready() is None and two.ready() is None, timeout_seconds=60)
+            await feed(first, [record(100 + n, subject=f"s{n}") for n in range(10)])
+
+            async def all_joined() -> bool:
+                return sorted(row["version"] for row in (await published(first)).values()) == [2] * 10  # type: ignore[type-var]
+
+            await eventually(all_joined, timeout_seconds=60)
+            assert not running_two.done()
+        await feed(first, [record(200 + n, subject=f"s{n}") for n in range(10)])
+
+        async def all_three() -> bool:
+            return sorted(row["version"] for row in (await published(first)).values()) == [3] * 10  # type: ignore[type-var]
+
+        await eventually(all_three, timeout_seconds=60)
+        assert not running_one.done()

@@ -1,0 +1,149 @@
+"""quality-monitor's core: the verdict on a number, in whatever order things were said."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harkara.contracts.numbers import NumberCommand, NumberEvent, NumberState
+from harkara.quality_monitor.core import (
+    Facts,
+    facts_of,
+    first_poll_after_seconds,
+    first_row,
+    judge,
+    next_row,
+    obey,
+    observe,
+    second_poll_after_seconds,
+)
+
+AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
+NUMBER = "100000000000001"
+Step = NumberEvent | NumberCommand
+
+
+def after(seconds: float) -> datetime:
+    return AT + timedelta(seconds=seconds)
+
+
+def event(kind: str, seconds: float, source: str = "poll", **more: Any) -> NumberEvent:
+    fields = {"phone_number_id": NUMBER, "home": "pool-a", "kind": kind, "source": source, "at": after(seconds)}
+    return NumberEvent.model_validate(fields | more)
+
+
+def command(kind: str, seconds: float, note: str = "") -> NumberCommand:
+    fields = {"command_id": f"c{seconds}", "phone_number_id": NUMBER, "home": "pool-a", "kind": kind}
+    return NumberCommand.model_validate(fields | {"actor": "asha", "note": note, "at": after(seconds)})
+
+
+def facts(*steps: Step) -> Facts:
+    known = Facts()
+    for step in steps:
+        known = observe(known, step) if isinstance(step, NumberEvent) else obey(known, step)
+    return known
+
+
+AVAILABLE = {"availability": "AVAILABLE"}
+LIMITED = {"availability": "LIMITED"}
+BLOCKED = {"availability": "BLOCKED"}
+HOLD = {"hold_until": after(1800)}
+
+CASES: list[tuple[str, list[Step], float, str]] = [
+    ("nothing known", [], 0, "open"),
+    ("available", [event("health", 1, **AVAILABLE)], 2, "open"),
+    ("LIMITED pauses what we start", [event("health", 1, **LIMITED)], 2, "pause_proactive"),
+    ("AVAILABLE ends LIMITED", [event("health", 1, **LIMITED), event("health", 2, **AVAILABLE)], 3, "open"),
+    ("an unknown word ends nothing", [event("health", 1, **LIMITED), event("health", 2, availability="UNKNOWN")], 3,
+     "pause_proactive"),
+    ("BLOCKED halts", [event("health", 1, **BLOCKED)], 2, "halted"),
+    ("AVAILABLE does not end BLOCKED", [event("health", 1, **BLOCKED), event("health", 2, **AVAILABLE)], 3, "halted"),
+    ("an operator ends BLOCKED", [event("health", 1, **BLOCKED), command("resume", 2)], 3, "open"),
+    ("BLOCKED again halts again", [event("health", 1, **BLOCKED), command("resume", 2), event("health", 3, **BLOCKED)],
+     4, "halted"),
+    ("a refused token halts", [event("halted", 1, "dispatcher")], 2, "halted"),
+    ("a webhook's ban halts", [event("health", 1, "webhook", **BLOCKED)], 2, "halted"),
+    ("an operator halts", [command("halt", 1)], 2, "halted"),
+    ("and resumes", [command("halt", 1), command("resume", 2)], 3, "open"),
+    ("a rate limit pauses", [event("rate_limited", 1, "dispatcher", **HOLD)], 1799, "paused"),
+    ("until its hold has passed", [event("rate_limited", 1, "dispatcher", **HOLD)], 1800, "open"),
+    ("or an operator resumes", [event("rate_limited", 1, "dispatcher", **HOLD), command("resume", 2)], 3, "open"),
+    ("a pause does not hide a halt", [event("halted", 1), event("rate_limited", 2, "dispatcher", **HOLD)], 3, "halted"),
+    ("RED pauses what we start", [event("quality", 1, "webhook", quality="RED")], 2, "pause_proactive"),
+    ("YELLOW does not", [event("quality", 1, quality="RED"), event("health", 2, quality="YELLOW")], 3, "open"),
+    ("a resume does not lift RED", [event("quality", 1, quality="RED"), command("resume", 2)], 3, "pause_proactive"),
+    ("other news changes nothing", [event("throughput", 1, "webhook")], 2, "open"),
+]  # fmt: skip
+
+
+@pytest.mark.req("FHL-2")
+@pytest.mark.parametrize(("steps", "now", "verdict"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
+def test_the_verdict(steps: list[Step], now: float, verdict: str) -> None:
+    for order in (steps, steps[::-1], steps + steps):
+        assert judge(facts(*order), after(now))[0] == verdict
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    seconds = draw(st.integers(0, 10_000)) / 10
+    if draw(st.booleans()):
+        return command(draw(st.sampled_from(["halt", "resume"])), seconds)
+    return event(
+        draw(st.sampled_from(["health", "quality", "status", "halted", "rate_limited", "throughput", "other"])),
+        seconds,
+        draw(st.sampled_from(["poll", "webhook", "dispatcher"])),
+        availability=draw(st.sampled_from([None, "AVAILABLE", "LIMITED", "BLOCKED", "UNKNOWN"])),
+        quality=draw(st.sampled_from([None, "GREEN", "YELLOW", "RED", "UNKNOWN"])),
+        hold_until=draw(st.sampled_from([None, after(seconds + 60)])),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(steps(), min_size=1, max_size=8, unique_by=lambda step: step.at),
+    st.randoms(use_true_random=False),
+    st.data(),
+)
+def test_any_order_and_repetition_give_the_same_facts(
+    seen: list[Step], chance: random.Random, data: st.DataObject
+) -> None:
+    repeated = seen + data.draw(st.lists(st.sampled_from(seen), max_size=4))
+    chance.shuffle(repeated)
+    assert facts(*repeated) == facts(*seen)
+
+
+def test_the_version_grows_only_with_what_a_reader_sees() -> None:
+    row = first_row(NUMBER, "pool-a", AT)
+    polled = next_row(row, observe(facts_of(row), event("health", 1, **AVAILABLE)), after(1))
+    assert polled is not None
+    assert polled["version"] == 2
+    again = next_row(polled, observe(facts_of(polled), event("health", 300, **AVAILABLE)), after(300))
+    assert again is not None
+    assert (again["version"], again["updated_at"]) == (2, polled["updated_at"])
+    assert next_row(again, facts_of(again), after(301)) is None
+    halted = next_row(again, observe(facts_of(again), event("halted", 400, "dispatcher")), after(400))
+    assert halted is not None
+    assert (halted["version"], halted["verdict"], halted["latched"], halted["by"]) == (3, "halted", True, "dispatcher")
+
+
+def test_a_row_is_a_number_state_with_its_reason() -> None:
+    row = next_row(first_row(NUMBER, "pool-a", AT), facts(command("halt", 1, "A wave of complaints.")), after(1))
+    assert row is not None
+    state = NumberState.model_validate(row)
+    assert state.reason is not None
+    assert (state.verdict, state.reason.text, state.by) == ("halted", "A wave of complaints.", "operator:asha")
+
+
+def test_polls_come_soon_and_then_spread_over_an_interval() -> None:
+    ids = [f"1000000000000{n:02d}" for n in range(100)]
+    assert all(0 <= first_poll_after_seconds(each) < 5 for each in ids)
+    second = sorted(second_poll_after_seconds(each, 300) for each in ids)
+    assert second[0] >= 150
+    assert second[-1] <= 450
+    assert sum(value < 300 for value in second) > 25
+    assert sum(value > 300 for value in second) > 25
