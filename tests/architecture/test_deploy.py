@@ -223,6 +223,7 @@ def test_manifests_are_valid_under_the_strict_schemas(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [BASE, DEV, PROD], ids=lambda folder: folder.name)
+@pytest.mark.req("UI-5")
 def test_pods_are_restricted_probed_and_bounded(folder: Path) -> None:
     for manifest in workloads(built(folder)):
         pod, name = pod_of(manifest), manifest["metadata"]["name"]

@@ -26,6 +26,7 @@ def test_no_stray_init_breaks_the_namespace() -> None:
     assert not [p for base in ("libs", "services") for p in (ROOT / base).glob("*/harkara/__init__.py")]
 
 
+@pytest.mark.req("DX-4")
 def test_every_service_folder_is_an_entry_point_with_a_readme() -> None:
     installed = {point.name for point in entry_points(group="harkara.services")}
     assert set(SERVICES) | {"graph-simulator"} == installed
@@ -58,7 +59,9 @@ def test_functions_and_files_stay_small() -> None:
     large = []
     for path in SOURCES:
         text = path.read_text()
-        if text.count("\n") > LONGEST_FILE:
+        if text.count("\n") > LONGEST_FILE and "Over 400 lines because" not in (
+            ast.get_docstring(ast.parse(text)) or ""
+        ):
             large.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

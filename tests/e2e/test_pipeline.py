@@ -60,7 +60,7 @@ async def status_of(client: httpx.AsyncClient, stack: Stack, message_id: str) ->
     return dict(answer.json()) if answer.status_code == 200 else {}
 
 
-@pytest.mark.req("DX-5", "ING-1", "ING-3", "ING-15", "SLA-1", "DSP-1", "RTW-1", "WHK-1")
+@pytest.mark.req("DX-5", "ING-1", "ING-3", "ING-15", "SLA-1", "DSP-1", "RTW-1", "WHK-1", "DX-1")
 async def test_a_run_a_single_send_and_a_kafka_producer_end_on_the_screen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kafka_bootstrap: str
 ) -> None:

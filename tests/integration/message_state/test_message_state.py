@@ -113,6 +113,7 @@ async def states(settings: Settings) -> dict[str, MessageState]:
 
 
 @pytest.mark.req("WHK-6")
+@pytest.mark.req("WHK-9")
 async def test_shuffled_duplicated_events_and_a_restart_give_each_messages_one_true_state(settings: Settings) -> None:
     count, seed = 40, 20261121
     events = [each for message in range(count) for each in life_of(message)] * 2

@@ -62,6 +62,7 @@ OWN = [event("attempting", 0, attempt=2, rank=7), event("submitted", 1, attempt=
 
 
 @pytest.mark.req("WHK-6")
+@pytest.mark.req("WHK-8")
 def test_statuses_without_callback_data_join_by_their_wamid_whatever_comes_first() -> None:
     seen = set()
     for order in permutations([*ANONYMOUS, *OWN]):

@@ -44,6 +44,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
     return caught.value.problems
 
 
+@pytest.mark.req("OPS-8", "DX-2")
 def test_the_example_is_what_the_demo_needs() -> None:
     governance = load(EXAMPLE)
     assert [number.phone_number_id for number in governance.numbers] == [f"10000000000000{n}" for n in (1, 2, 3)]

@@ -89,8 +89,11 @@ class Calls:
         number = message.number or ""
         try:
             body = body_of(message)
+            send = self.senders.client(number).send
+            if message.trace is None:
+                return await send(number, body, before_call=before_call)
             with span("graph.send", message.trace, phone_number_id=number):
-                return await self.senders.client(number).send(number, body, before_call=before_call)
+                return await send(number, body, before_call=before_call)
         except NoToken as error:
             log.error("token_missing", phone_number_id=number, reason=str(error))
             self.token_lost(number)

@@ -7,8 +7,9 @@ meet in one lane. A partition is fetched only once its lane has been taken, from
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from concurrent.futures import TimeoutError as NotInTime
 from typing import Any, Protocol
@@ -68,12 +69,14 @@ class Membership:
         self.consumer = Consumer(self._options())
         self.offsets = Consumer(self._reader_options())  # asked of the member itself after `assign`, it never answers
         self.member: object = None  # what the group knows us by; only the polling thread may ask for it
+        self.member: object = None  # group, generation and member id of the present assignment, for the commits
         self.joined = False
 
     async def run(self) -> None:
         """Poll until `stop`. Raises NoLongerMember."""
         self._loop = asyncio.get_running_loop()
-        await self._loop.run_in_executor(None, self._poll_until_stopped)
+        context = contextvars.copy_context()  # the log lines of the lanes name their service as all others do
+        await self._loop.run_in_executor(None, context.run, self._poll_until_stopped)
 
     def stop(self) -> None:
         """Leave: lanes are revoked in order, then `run` returns."""
@@ -154,11 +157,14 @@ class Membership:
         self.consumer.assign(assignment)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        lanes = {each.partition for each in partitions}
+        topics_of = Counter(each.partition for each in partitions)
+        # while topics are being created an assignment can be partial: a lane is ours when all of its inputs are
+        lanes = {partition for partition, topics in topics_of.items() if topics == len(INPUTS)}
         with self._lock:
             self._wanted.clear()
             self._resumes.clear()
         self._positions.clear()
+        self.member = consumer.consumer_group_metadata()
         consumer.assign([])  # nothing is fetched before its lane is taken
         # Asked from another thread while this one polls, it never answers: it waits with the interpreter's lock held.
         self.member = consumer.consumer_group_metadata()
@@ -201,7 +207,7 @@ class Membership:
             "auto.offset.reset": "error",  # lanes name their offsets; one that is gone must be seen, not skipped
             "enable.auto.offset.store": False,
             "fetch.message.max.bytes": LARGEST_RECORD_BYTES,
-            "fetch.wait.max.ms": 100,
+            "topic.metadata.refresh.interval.ms": 5_000,  # topics created a moment ago are found soon
             "queued.max.messages.kbytes": 16_384,
         }
 

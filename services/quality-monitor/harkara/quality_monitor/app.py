@@ -1,0 +1,28 @@
+"""quality-monitor: what each number may do now."""
+
+from __future__ import annotations
+
+from harkara.policy.governance import load
+from harkara.quality_monitor.effects import ClientOf, Numbers, Poller, Projection, client_for
+from harkara.quality_monitor.settings import Settings
+from harkara.runtime.clock import Clock, SystemClock
+from harkara.runtime.faust_app import FaustComponent, ProjectionApp
+from harkara.runtime.service import Component, Service
+
+APP_ID = "quality-monitor"
+
+
+def components(settings: Settings, clock: Clock, client_of: ClientOf) -> list[Component]:
+    """The projection, and who asks Meta."""
+    numbers = Numbers(load(settings.governance_file), settings.partitions)
+    poller = Poller(settings, numbers, clock, client_of)
+
+    def define(app: ProjectionApp) -> None:
+        poller.projection = Projection(app, numbers, clock)
+
+    return [FaustComponent(settings, APP_ID, define), poller]
+
+
+def create(settings: Settings) -> Service:
+    """The service."""
+    return Service(settings, components(settings, SystemClock(), client_for(settings)))

@@ -1,0 +1,154 @@
+"""What a number may do, from everything that was seen and said about it.
+
+A join: of each fact the latest word counts, so events and commands may come in any order and more than once. The rules
+(requirement FHL-2 and the settled conflicts of the design):
+
+    halted           BLOCKED, a refused token or an operator's halt, after the last resume: only an operator ends it
+    paused           a rate limit of the whole number, until its hold has passed
+    pause_proactive  LIMITED, until AVAILABLE; or quality RED, until it is another
+    open             otherwise
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from harkara.contracts.event import Instant, Reason, Value
+from harkara.contracts.numbers import Availability, NumberCommand, NumberEvent, NumberState, Quality, Verdict
+from harkara.contracts.partition import murmur2
+
+RULE = "FHL-2"
+FIRST_POLLS_WITHIN_SECONDS = 5.0  # all numbers are known soon after a start, without a burst
+
+Row = dict[str, Any]
+"""A number's row: NumberState, and under `facts` what it follows from. Readers of number-state ignore the facts."""
+
+
+class Facts(Value):
+    """The latest word on each fact, and when it was said."""
+
+    availability: Availability = "UNKNOWN"
+    availability_at: Instant | None = None
+    availability_reason: Reason | None = None
+    quality: Quality = "UNKNOWN"
+    quality_at: Instant | None = None
+    latched_at: Instant | None = None
+    latch_reason: Reason | None = None
+    latched_by: str = ""
+    resumed_at: Instant | None = None
+    resumed_by: str = ""
+    held_at: Instant | None = None
+    hold_until: Instant | None = None
+    hold_reason: Reason | None = None
+
+    @property
+    def latched(self) -> bool:
+        """Whether something halted the number after an operator last resumed it."""
+        return self.latched_at is not None and (self.resumed_at is None or self.latched_at > self.resumed_at)
+
+
+def observe(facts: Facts, event: NumberEvent) -> Facts:
+    """What was seen: by the poll, by a webhook, by the dispatcher."""
+    said: dict[str, Any] = {}
+    if event.availability not in (None, "UNKNOWN") and _newer(event.at, facts.availability_at):
+        said |= {
+            "availability": event.availability,
+            "availability_at": event.at,
+            "availability_reason": event.reason if event.availability != "AVAILABLE" else None,
+        }
+    if event.quality not in (None, "UNKNOWN") and _newer(event.at, facts.quality_at):
+        said |= {"quality": event.quality, "quality_at": event.at}
+    if (event.kind == "halted" or event.availability == "BLOCKED") and _newer(event.at, facts.latched_at):
+        said |= {"latched_at": event.at, "latch_reason": event.reason, "latched_by": event.source}
+    if event.kind == "rate_limited" and event.hold_until is not None and _newer(event.at, facts.held_at):
+        said |= {"held_at": event.at, "hold_until": event.hold_until, "hold_reason": event.reason}
+    return facts.model_copy(update=said)
+
+
+def obey(facts: Facts, command: NumberCommand) -> Facts:
+    """What an operator said. A resume ends a halt and a hold; a RED quality or LIMITED it cannot lift."""
+    by = f"operator:{command.actor}"
+    if command.kind == "halt":
+        if not _newer(command.at, facts.latched_at):
+            return facts
+        reason = Reason(code="operator_halt", text=command.note or "An operator halted the number.", rule=RULE)
+        return facts.model_copy(update={"latched_at": command.at, "latch_reason": reason, "latched_by": by})
+    if not _newer(command.at, facts.resumed_at):
+        return facts
+    return facts.model_copy(update={"resumed_at": command.at, "resumed_by": by})
+
+
+def judge(facts: Facts, now: datetime) -> tuple[Verdict, datetime | None, Reason | None, str]:
+    """The verdict at `now`, until when (paused only), why, and by whom."""
+    if facts.latched:
+        return "halted", None, facts.latch_reason, facts.latched_by
+    if facts.hold_until is not None and facts.hold_until > now and _after_resume(facts.held_at, facts):
+        return "paused", facts.hold_until, facts.hold_reason, "dispatcher"
+    if facts.availability == "LIMITED":
+        return "pause_proactive", None, facts.availability_reason, "meta"
+    if facts.quality == "RED":
+        text = "Meta rates the number's quality RED (LOW); only session messages go until it recovers."
+        return "pause_proactive", None, Reason(code="quality_red", text=text, rule="FHL-4"), "meta"
+    return "open", None, None, facts.resumed_by
+
+
+def first_row(phone_number_id: str, home: str, now: datetime) -> Row:
+    """The row of a number of which nothing is known yet: open."""
+    return _row(phone_number_id, home, Facts(), 1, now)
+
+
+def next_row(row: Row, facts: Facts, now: datetime) -> Row | None:
+    """The row with these facts at `now`; None where nothing at all is new.
+
+    The version grows only where a reader sees a difference, so a poll that says the same again is no news.
+    """
+    new = _row(row["phone_number_id"], row["home"], facts, row["version"] + 1, now)
+    if any(new[key] != row[key] for key in new if key not in ("version", "updated_at", "facts")):
+        return new
+    return {**row, "facts": new["facts"]} if new["facts"] != row["facts"] else None
+
+
+def facts_of(row: Row) -> Facts:
+    """What the row follows from."""
+    return Facts.model_validate(row["facts"])
+
+
+def first_poll_after_seconds(phone_number_id: str) -> float:
+    """How long after taking over a number its health is asked for first."""
+    return FIRST_POLLS_WITHIN_SECONDS * _fraction(phone_number_id)
+
+
+def second_poll_after_seconds(phone_number_id: str, interval_seconds: float) -> float:
+    """From the first poll to the second, half to one and a half intervals: so that all numbers spread over one."""
+    return interval_seconds * (0.5 + _fraction(phone_number_id))
+
+
+def _fraction(phone_number_id: str) -> float:
+    return murmur2(phone_number_id.encode()) % 1000 / 1000
+
+
+def _row(phone_number_id: str, home: str, facts: Facts, version: int, now: datetime) -> Row:
+    verdict, until, reason, by = judge(facts, now)
+    state = NumberState(
+        phone_number_id=phone_number_id,
+        home=home,
+        version=version,
+        verdict=verdict,
+        availability=facts.availability,
+        quality=facts.quality,
+        until=until,
+        latched=facts.latched,
+        reason=reason,
+        by=by,
+        updated_at=now,
+    )
+    return state.model_dump(mode="json") | {"facts": facts.model_dump(mode="json", exclude_none=True)}
+
+
+def _newer(at: datetime, known: datetime | None) -> bool:
+    return known is None or at > known
+
+
+def _after_resume(at: datetime | None, facts: Facts) -> bool:
+    return at is not None and (facts.resumed_at is None or at > facts.resumed_at)

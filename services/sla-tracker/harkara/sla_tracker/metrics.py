@@ -1,0 +1,48 @@
+"""Every metric of sla-tracker, with its meaning and what an operator does. Gauges name the 50 newest runs."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+EXPECTED = Gauge("harkara_sla_tracker_run_expected", "Recipients of the run as accepted.", ["run_id"])
+DELIVERED = Gauge(
+    "harkara_sla_tracker_run_delivered",
+    "Messages of the run that reached their person. Standing still before the deadline: look at the queues, then at "
+    "the numbers' states.",
+    ["run_id"],
+)
+ON_TIME = Gauge(
+    "harkara_sla_tracker_run_on_time",
+    "Messages of the run that reached their person by its deadline (no deadline: all that reached).",
+    ["run_id"],
+)
+ENDED = Gauge(
+    "harkara_sla_tracker_run_ended",
+    "Messages of the run after which nothing more is expected. The rest is under way, or the phone is off.",
+    ["run_id"],
+)
+ON_TIME_RATIO = Gauge(
+    "harkara_sla_tracker_run_on_time_ratio",
+    "Share of the recipients reached by the deadline, 0 to 1. Below 0.99 at the deadline: the promise is broken; the "
+    "console shows the reasons.",
+    ["run_id"],
+)
+LEFT_SECONDS = Gauge(
+    "harkara_sla_tracker_run_left_seconds",
+    "Seconds until the run's deadline; negative after it. With the ratio it says whether the run will make it.",
+    ["run_id"],
+)
+EVENTS = Counter(
+    "harkara_sla_tracker_events_total",
+    "SLA events written, by kind. `deadline_passed` with a low ratio: see the run in the console.",
+    ["kind"],
+)
+UNATTRIBUTED = Gauge(
+    "harkara_sla_tracker_unattributed_messages",
+    "Messages whose run is not known yet; after an hour they count as having none. Large for long: policy events are "
+    "missing from message-lifecycle.",
+)
+ANONYMOUS = Counter(
+    "harkara_sla_tracker_anonymous_statuses_total",
+    "Statuses without message id, which are not counted for any run. Growing: Meta no longer echoes callback data.",
+)
