@@ -31,6 +31,7 @@ import faust
 import orjson
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from faust.tables.recovery import Recovery
 from faust.transport.drivers import aiokafka as driver
 from prometheus_client import Counter, Gauge
@@ -48,6 +49,7 @@ Row = dict[str, Any]
 """A table's row: what JSON can hold. Rows are replaced, never changed in place."""
 
 MISSING_SECONDS = 30.0  # a fold's longest wait is 15 s, for a DLQ's acknowledgement; then the event is not coming
+TOPICS_SECONDS = 60.0  # a fresh stack creates them while its services start
 STOP_SECONDS = 20.0  # to commit and to leave the group; within the service's grace of 25 s
 COMMIT_SECONDS = 1.0  # a killed worker's events of the last second come again
 
@@ -186,6 +188,24 @@ class ProjectionApp(faust.App):
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unconfirmed: set[asyncio.Future[Any]] = set()
         self._quarantine_producer: AIOKafkaProducer | None = None
+        self._needed: set[str] = set()
+
+    async def topics_exist(self) -> None:
+        """Wait until every topic that is folded or published exists. Raises RuntimeError after a minute.
+
+        Without it Faust would join without the missing input, own none of its partitions and say it is ready; and it
+        would create a missing published topic with a configuration of its own.
+        """
+        admin = AIOKafkaAdminClient(**self._service_settings.kafka.aiokafka_options())
+        await admin.start()
+        try:
+            deadline = asyncio.get_running_loop().time() + TOPICS_SECONDS
+            while missing := self._needed - set(await admin.list_topics()):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise RuntimeError(f"topics {', '.join(sorted(missing))} do not exist; create the topics first")
+                await asyncio.sleep(0.25)
+        finally:
+            await admin.close()
 
     @property
     def settled(self) -> bool:
@@ -196,6 +216,7 @@ class ProjectionApp(faust.App):
         """A table. `changelog` is the published compacted topic; None: an internal one, named by Faust."""
         options: dict[str, Any] = {}
         if changelog is not None:
+            self._needed.add(self._service_settings.kafka.topic(changelog))
             options["changelog_topic"] = self.topic(
                 self._service_settings.kafka.topic(changelog),
                 key_type=bytes,
@@ -221,6 +242,7 @@ class ProjectionApp(faust.App):
         committed). A tombstone goes to `tombstone(partition, key)`. What `take` raises ends the process.
         """
         settings = self._service_settings
+        self._needed.add(settings.kafka.topic(topic))
         channel = self.topic(
             settings.kafka.topic(topic),
             key_type=bytes,
@@ -451,6 +473,7 @@ class FaustComponent:
         """Run until cancelled, then commit and leave the group; raises what ended it otherwise."""
         app = new_app(self._settings, self.name)
         self._define(app)
+        await app.topics_exist()
         self._app = app
         starting: asyncio.Task[Any] = asyncio.create_task(app.start(), name=f"{self.name}:start")
         failing: asyncio.Task[Any] = asyncio.create_task(app.failed(), name=f"{self.name}:failed")
@@ -506,6 +529,7 @@ def new_app(settings: ServiceSettings, app_id: str) -> ProjectionApp:
         producer_max_request_size=LARGEST_RECORD_BYTES,
         producer_request_timeout=15.0,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=10_000,  # Faust's 5 minutes is how long a topic unknown at the join stays unread
         consumer_max_fetch_size=LARGEST_RECORD_BYTES,
         topic_partitions=settings.partitions,
         topic_replication_factor=settings.replication_factor,

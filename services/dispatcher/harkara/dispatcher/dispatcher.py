@@ -108,7 +108,7 @@ class Dispatcher:
     async def assigned(self, partitions: set[int]) -> None:
         """These are the lanes now. One that was left a moment ago and comes back keeps its state."""
         for partition in self._lanes.keys() - partitions:
-            self._lanes.pop(partition).close()
+            self._lanes.pop(partition).abandon()
             self._refused.pop(partition, None)
         log.info("lanes_assigned", partitions=sorted(partitions))
         for partition in sorted(partitions):
@@ -131,7 +131,7 @@ class Dispatcher:
         for partition, task in working.items():
             if not task.done() or task.cancelled() or task.exception() is not None:
                 task.cancel()
-                self._lanes.pop(partition).close()
+                self._lanes.pop(partition).abandon()
         self._untake(set(self._taken))
         self._tasks = {partition: task for partition, task in self._tasks.items() if not task.done()}
 
@@ -141,8 +141,7 @@ class Dispatcher:
         for task in self._tasks.values():
             task.cancel()
         for lane in self._lanes.values():
-            lane.leave()  # its calls that have not begun never do
-            lane.close()
+            lane.abandon()  # its calls that have not begun never do
         self._lanes.clear()
         self._tasks.clear()
         self._refused.clear()

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from harkara.contracts.topics import QUEUE_STATE
 from harkara.dispatcher import metrics
@@ -34,7 +34,7 @@ from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.failpoints import Failpoints
 from harkara.dispatcher.inbox import INPUTS, CommandArrived, EchoArrived, Inbox, OrderArrived
 from harkara.dispatcher.journal import EMITTED, Entry
-from harkara.dispatcher.lane_log import LaneLog
+from harkara.dispatcher.lane_log import Broken, LaneLog
 from harkara.dispatcher.observe import count_entries, queue_states
 from harkara.dispatcher.plan import Surroundings, last_gate
 from harkara.dispatcher.projection import Emission, implied
@@ -88,7 +88,7 @@ class Lane:
         self.calls = Calls(shop.senders, shop.clock, shop.failpoints, self._gate, self.wake, shop.token_lost)
         self._changed: set[str] = set()
         self._awake = asyncio.Event()
-        self._leaving = False
+        self._leaving = self._abandoned = False
         self._pending: deque[Entry] = deque()
         self._emitting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._emitted = 0
@@ -130,6 +130,8 @@ class Lane:
 
     def _take_over(self) -> tuple[dict[str, int], bool]:
         """Fence, read the journal, then the offsets: in this order. Whether it is the lane's first time."""
+        if self._abandoned:
+            raise Broken("abandoned")
         self._log.open()
         state = LaneState(limits={n: facts.limits for n, facts in self._shop.around.fleet.items()})
         pending: deque[Entry] = deque()
@@ -147,12 +149,16 @@ class Lane:
     def _start_offsets(self, *, journaled: bool) -> tuple[dict[str, int], bool]:
         consumer, kafka = self._shop.offsets, self._shop.settings.kafka
         inputs = [TopicPartition(kafka.topic(topic), self.partition) for topic in INPUTS]
-        found = {each.topic: each.offset for each in consumer.committed(inputs, timeout=10.0)}
+        try:
+            found = {each.topic: each.offset for each in consumer.committed(inputs, timeout=10.0)}
+            lows = {each.topic: consumer.get_watermark_offsets(each, timeout=10.0)[0] for each in inputs}
+        except KafkaException as error:
+            raise Broken(f"the committed offsets cannot be had: {error.args[0].name()}") from error
         missing = [name for name, offset in found.items() if offset < 0]
         if missing and journaled:
             raise LaneRefused(f"the journal has entries but {', '.join(missing)} no committed offset")
         for name in missing:
-            found[name] = consumer.get_watermark_offsets(TopicPartition(name, self.partition), timeout=10.0)[0]
+            found[name] = lows[name]
         return found, bool(missing)
 
     async def resume(self) -> dict[str, int]:
@@ -322,6 +328,12 @@ class Lane:
 
     def close(self) -> None:
         """Forget the producer; the lane may be taken anew."""
+        self._log.close()
+
+    def abandon(self) -> None:
+        """The lane is another's: a take that waits for its thread must not fence the new owner any more."""
+        self._abandoned = True
+        self.leave()
         self._log.close()
 
     def queue_states(self) -> list[Emission]:

@@ -69,7 +69,6 @@ class Membership:
         self.consumer = Consumer(self._options())
         self.offsets = Consumer(self._reader_options())  # asked of the member itself after `assign`, it never answers
         self.member: object = None  # what the group knows us by; only the polling thread may ask for it
-        self.member: object = None  # group, generation and member id of the present assignment, for the commits
         self.joined = False
 
     async def run(self) -> None:
@@ -164,7 +163,6 @@ class Membership:
             self._wanted.clear()
             self._resumes.clear()
         self._positions.clear()
-        self.member = consumer.consumer_group_metadata()
         consumer.assign([])  # nothing is fetched before its lane is taken
         # Asked from another thread while this one polls, it never answers: it waits with the interpreter's lock held.
         self.member = consumer.consumer_group_metadata()
