@@ -67,7 +67,8 @@ def test_events_of_an_entry_are_the_same_whoever_writes_them() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.floats(0, 100)), max_size=60))
 def test_timers_give_each_message_once_at_its_newest_time(rows: list[tuple[int, float]]) -> None:
-    timers, due: dict[str, float] = Timers(), {}
+    timers = Timers()
+    due: dict[str, float] = {}
     for number, at in rows:
         message_id = f"message-{number}"
         if message_id in due:
