@@ -9,13 +9,14 @@ from typing import Any, cast
 from harkara.contracts.envelope import decode
 from harkara.contracts.topics import CONSENT_STATE, DISPATCH_JOURNAL, NUMBER_STATE
 from harkara.dispatcher import journal
-from harkara.dispatcher.core import Scribe, place_waiting, recover, start_calls, take_command, take_echo, take_order
+from harkara.dispatcher.core import place_waiting, recover, start_calls, take_command, take_echo, take_order
 from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.inbox import CommandArrived, EchoArrived, Inbox, OrderArrived
 from harkara.dispatcher.journal import Entry
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.projection import implied
 from harkara.dispatcher.replicas import Denials, NumberStates
+from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.senders import facts_of, policy_of
 from harkara.dispatcher.state import LaneState
 from harkara.runtime.settings import KafkaSettings

@@ -11,7 +11,6 @@ from harkara.contracts.commands import SendCommand
 from harkara.contracts.lifecycle import MessageLifecycle, State, advance
 from harkara.contracts.numbers import NumberState, Verdict
 from harkara.dispatcher.core import (
-    Scribe,
     number_changed,
     place_waiting,
     recover,
@@ -26,6 +25,7 @@ from harkara.dispatcher.journal import Entry, decoded, encoded
 from harkara.dispatcher.pacing import Limits
 from harkara.dispatcher.plan import DispatchPolicy, NumberFacts, Surroundings
 from harkara.dispatcher.projection import Emission, implied
+from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.settle import settle
 from harkara.dispatcher.state import LaneState, Message
 from harkara.graph_api.errors import policy_for

@@ -43,8 +43,8 @@ def test_no_window_of_any_length_holds_more_than_its_limit(limits: Limits, waits
 
 def test_a_second_is_filled_evenly() -> None:
     times = run(paced(ONE, Limits(per_second=80)), [0.0] * 400)
-    assert times[-1] - times[0] == pytest.approx(399 / 80, abs=0.1)
-    assert max(sum(start <= at < start + 0.1 for at in times) for start in times) <= 8 + 4
+    assert times[-1] - times[0] == pytest.approx(399 / 80, abs=0.15)
+    assert max(sum(start <= at < start + 0.1 for at in times) for start in times) <= 2 * 8 + 1
 
 
 def test_the_governance_profile_spreads_its_gaps() -> None:

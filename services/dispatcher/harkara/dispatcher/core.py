@@ -7,76 +7,21 @@ decision sees it. Nothing here has an effect; the shell commits the entries and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from harkara.contracts.commands import SendCommand
 from harkara.dispatcher import journal
-from harkara.dispatcher.evolve import evolve, seconds, unplace, wake_number
+from harkara.dispatcher.evolve import seconds, unplace, wake_number
 from harkara.dispatcher.horizon import HORIZON_SECONDS, fingerprint
-from harkara.dispatcher.journal import Data, Entry
 from harkara.dispatcher.plan import Go, Over, Surroundings, Wait, is_cancelled, number_obstacle, over, way_of
-from harkara.dispatcher.state import DOUBTFUL, LaneState, Message, NumberLane
+from harkara.dispatcher.scribe import Scribe
+from harkara.dispatcher.state import DOUBTFUL, Message, NumberLane
 
 ROUND = 500  # decisions of one kind per round: a round stays under about 20 ms, so no number waits for another's flood
 RESEND_MARGIN_SECONDS = 2.0  # beyond lease and request timeout: a call of an older owner has surely ended
 CHANNEL_FRESH_SECONDS = 60.0  # a status processed this recently shows that echoes would reach us
 RECOVERY_GRACE_SECONDS = 10.0  # echoes that came while nobody owned the lane are read within this time
-
-
-@dataclass(slots=True)
-class Scribe:
-    """Writes entries: numbers them, applies them, keeps them for the commit."""
-
-    state: LaneState
-    now: float
-    entries: list[Entry] = field(default_factory=list)
-
-    def write(self, key: str, kind: str, home: str, data: Data) -> None:
-        """One entry with the lane's next sequence."""
-        entry = Entry(key, self.state.seq + 1, kind, self.now, home, data)
-        evolve(self.state, entry)
-        self.entries.append(entry)
-
-    def erase(self, key: str) -> None:
-        """A tombstone."""
-        entry = Entry(key, -1, "tombstone", self.now, "", None)
-        evolve(self.state, entry)
-        self.entries.append(entry)
-
-    def step(self, message: Message, status: str, **changes: Any) -> None:
-        """The message's next status, with everything else of it that changes or lasts."""
-        data = {
-            "status": status,
-            "attempt": message.attempt,
-            "spent": message.spent,
-            "number": message.number,
-            "form": message.form,
-            "called_at": message.called_at,
-            "template_only": message.template_only,
-            "resent": message.resent,
-            "run_id": message.run_id,
-            "trace": message.trace,
-        } | changes
-        kept = {name: value for name, value in data.items() if value or name == "attempt"}
-        self.write(journal.step_key(message.message_id), "step", message.home, kept)
-
-    def end(self, message: Message, status: str, event_attempt: int, **facts: Any) -> None:
-        """The message's end in this lane; the order's content leaves the journal with it (compaction)."""
-        data = {
-            "status": status,
-            "attempt": message.attempt,
-            "event_attempt": event_attempt,
-            "hash": message.intent_hash,
-            "number": message.number,
-            "form": message.form,
-            "template": message.template_key,
-            "run_id": message.run_id,
-            "trace": message.trace,
-        } | facts
-        kept = {name: value for name, value in data.items() if value is not None}
-        self.write(message.message_id, "end", message.home, kept)
 
 
 def take_order(scribe: Scribe, order: dict[str, Any], trace: str | None) -> None:

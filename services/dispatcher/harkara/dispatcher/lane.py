@@ -19,7 +19,6 @@ from harkara.contracts.topics import QUEUE_STATE
 from harkara.dispatcher import metrics
 from harkara.dispatcher.calls import Calls
 from harkara.dispatcher.core import (
-    Scribe,
     number_changed,
     place_waiting,
     recover,
@@ -38,6 +37,7 @@ from harkara.dispatcher.lane_log import Broken, LaneLog
 from harkara.dispatcher.observe import count_entries, queue_states
 from harkara.dispatcher.plan import Surroundings, last_gate
 from harkara.dispatcher.projection import Emission, implied
+from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.senders import Senders
 from harkara.dispatcher.settings import Settings
 from harkara.dispatcher.settle import settle

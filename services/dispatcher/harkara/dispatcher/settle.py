@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from harkara.dispatcher import journal
-from harkara.dispatcher.core import Scribe, doubt, place, take_echo
+from harkara.dispatcher.core import doubt, place, take_echo
 from harkara.dispatcher.pacing import next_fraction
 from harkara.dispatcher.plan import PATIENCE_SECONDS, NumberFacts, Surroundings
+from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import DOUBTFUL, Message
 from harkara.graph_api.errors import (
     NUMBER_PAUSE_SECONDS,

@@ -1,0 +1,65 @@
+"""How a lane decides: each decision is an entry for the journal, applied to the state at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harkara.dispatcher import journal
+from harkara.dispatcher.evolve import evolve
+from harkara.dispatcher.journal import Data, Entry
+from harkara.dispatcher.state import LaneState, Message
+
+
+@dataclass(slots=True)
+class Scribe:
+    """Writes entries: numbers them, applies them, keeps them for the commit."""
+
+    state: LaneState
+    now: float
+    entries: list[Entry] = field(default_factory=list)
+
+    def write(self, key: str, kind: str, home: str, data: Data) -> None:
+        """One entry with the lane's next sequence."""
+        entry = Entry(key, self.state.seq + 1, kind, self.now, home, data)
+        evolve(self.state, entry)
+        self.entries.append(entry)
+
+    def erase(self, key: str) -> None:
+        """A tombstone."""
+        entry = Entry(key, -1, "tombstone", self.now, "", None)
+        evolve(self.state, entry)
+        self.entries.append(entry)
+
+    def step(self, message: Message, status: str, **changes: Any) -> None:
+        """The message's next status, with everything else of it that changes or lasts."""
+        data = {
+            "status": status,
+            "attempt": message.attempt,
+            "spent": message.spent,
+            "number": message.number,
+            "form": message.form,
+            "called_at": message.called_at,
+            "template_only": message.template_only,
+            "resent": message.resent,
+            "run_id": message.run_id,
+            "trace": message.trace,
+        } | changes
+        kept = {name: value for name, value in data.items() if value or name == "attempt"}
+        self.write(journal.step_key(message.message_id), "step", message.home, kept)
+
+    def end(self, message: Message, status: str, event_attempt: int, **facts: Any) -> None:
+        """The message's end in this lane; the order's content leaves the journal with it (compaction)."""
+        data = {
+            "status": status,
+            "attempt": message.attempt,
+            "event_attempt": event_attempt,
+            "hash": message.intent_hash,
+            "number": message.number,
+            "form": message.form,
+            "template": message.template_key,
+            "run_id": message.run_id,
+            "trace": message.trace,
+        } | facts
+        kept = {name: value for name, value in data.items() if value is not None}
+        self.write(message.message_id, "end", message.home, kept)
