@@ -13,9 +13,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from harkara.contracts.envelope import header
+from harkara.contracts.identity import message_traceparent
 from harkara.contracts.partition import partition_for
 from harkara.devstack.kafka_server import EmbeddedKafka
 from harkara.graph_api.signature import HEADER
+from harkara.runtime.kafka import CAUSED_BY
 from harkara.runtime.topic_admin import ensure_topics
 from tests.integration.ingestion.process import (
     API_KEY,
@@ -120,7 +122,8 @@ async def test_a_message_is_on_its_topic_when_it_is_accepted(
         assert first.value == second.value
         assert header(first.headers, "ce_id") == header(second.headers, "ce_id")
         assert header(first.headers, "ce_subject") == answers[0].json()["messageId"] == answers[1].json()["messageId"]
-        assert header(first.headers, "traceparent") == headers["traceparent"]
+        assert header(first.headers, "traceparent") == message_traceparent(str(header(first.headers, "ce_subject")))
+        assert header(first.headers, CAUSED_BY) == headers["traceparent"]
 
 
 async def test_an_emitter_that_is_killed_goes_on_where_it_was(

@@ -307,6 +307,7 @@ async def test_an_event_lost_inside_faust_is_never_committed_past_and_ends_the_p
     app = new_app(settings, GROUP)
     partition = TP(settings.kafka.topic(INPUT), 0)
     consumer: Any = app.consumer
+    consumer._thread.thread_loop.close()  # made for a thread that is not started here
     consumer._committed_offset[partition] = 7
     consumer._acked[partition] = [8, 9]
     assert consumer._new_offset(partition) is None
@@ -332,4 +333,10 @@ async def test_a_backlog_is_folded_whole_where_nothing_is_committed_and_rows_are
         await produce(settings.kafka.bootstrap, settings.kafka.topic(STATE), [(b"old", row)], partition=partition)
     async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
         wanted = {f"s{n}" for n in range(400)} | {"old"}
-        await eventually(expect_published(settings, wanted, task), timeout_seconds=60)
+        try:
+            await eventually(expect_published(settings, wanted, task), timeout_seconds=60, every=0.5)
+        except AssertionError as error:
+            missing = sorted(wanted - set(await published(settings)))
+            raise AssertionError(
+                f"missing {missing[:20]} of {len(missing)}, committed {await committed(settings)}"
+            ) from error

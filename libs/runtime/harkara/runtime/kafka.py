@@ -22,6 +22,9 @@ from harkara.runtime.settings import KafkaSettings, ServiceSettings
 logging.getLogger("aiokafka").setLevel(logging.WARNING)  # its debug records cost 9 % CPU even where dropped
 
 
+CAUSED_BY = "caused-by-traceparent"  # the request or webhook, in its own trace, that led to an event of a message
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """An event to write: where, under which key, in whose partition, with which deterministic id.
@@ -137,11 +140,15 @@ class Writer:
     def _encoded(self, output: Output) -> tuple[bytes | None, Headers]:
         if output.event is None:
             return None, []
-        return encode(
+        trace = _trace_of(output)
+        value, headers = encode(
             output.event,
             event_id=output.id,
             source=self._source,
             time=output.time,
             subject=output.subject,
-            traceparent=_trace_of(output),
+            traceparent=trace,
         )
+        if output.traceparent is not None and output.traceparent != trace:
+            headers.append((CAUSED_BY, output.traceparent.encode()))
+        return value, headers
