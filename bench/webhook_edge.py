@@ -4,8 +4,9 @@
     python bench/webhook_edge.py --seconds 20 --rate 1000 --connections 64
 
 Three processes: Kafka, ingestion (edge, normaliser and emitter, as in production) and this one's child, which drives.
-First as fast as 64 connections can (requests/s), then at a fixed rate, each latency counted from the time at which its
-request was due, so that a stall is not hidden. Every webhook carries one status of one of 12 numbers, about 700 bytes.
+First as fast as 64 connections can (requests/s); then, with the normaliser's backlog worked off, at a fixed rate, each
+latency counted from the time at which its request was due, so that a stall is not hidden. Every webhook carries one
+status of one of 12 numbers, about 700 bytes.
 At the end the records on `webhook-events` are counted against the answers. `cores_of_others` says how much of the
 machine somebody else took meanwhile (with an external Kafka: Kafka too).
 """
@@ -152,6 +153,26 @@ async def at_a_rate(port: int, connections: int, seconds: float, rate: float) ->
             "answered_200": count - refused}  # fmt: skip
 
 
+async def drained(port: int) -> dict[str, float]:
+    """Wait until the normaliser has worked off what the phase before left: a steady rate is measured without it."""
+    began = since = time.monotonic()
+    first = seen = normalised(port)
+    while time.monotonic() - since < 1.0:
+        await asyncio.sleep(0.2)
+        if (now := normalised(port)) != seen:
+            seen, since = now, time.monotonic()
+    seconds = max(0.001, since - began)
+    return {"seconds": seconds, "normalised_per_second": (seen - first) / seconds, "answered_200": 0}
+
+
+def normalised(port: int) -> float:
+    """Records that the normaliser has finished."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    mark = 'harkara_loop_records_total{loop="ingestion-normaliser"'
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(mark))
+
+
 def drive(arguments: argparse.Namespace) -> None:
     """The child: prints one JSON line per phase."""
 
@@ -159,6 +180,7 @@ def drive(arguments: argparse.Namespace) -> None:
         port, connections = arguments.port, arguments.connections
         report("warm up", await as_fast_as_possible(port, connections, WARM_UP_SECONDS))
         report("max", await as_fast_as_possible(port, connections, arguments.seconds))
+        report("drain", await drained(port))
         report("rate", await at_a_rate(port, connections, arguments.seconds, arguments.rate))
 
     def report(name: str, result: dict[str, float]) -> None:
