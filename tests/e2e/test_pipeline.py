@@ -16,6 +16,7 @@ from rich.console import Console
 
 from harkara.cli.demo import Options, Outcome, run_demo
 from harkara.contracts.envelope import header
+from harkara.contracts.lifecycle import REACHED
 from harkara.contracts.topics import CLEARED_INTENTS, DISPATCH_ORDERS, MESSAGE_LIFECYCLE, SEND_INTENTS
 from harkara.devstack.ports import DEFAULT_PORTS, free_ports, port_variable
 from harkara.devstack.stack import Stack, StackConfig
@@ -91,10 +92,10 @@ async def _single_send(client: httpx.AsyncClient, stack: Stack) -> None:
     assert [answer.status_code for answer in sent] == [202] * 3, sent[0].text
     (message_id,) = {answer.json()["messageId"] for answer in sent}
 
-    async def is_read() -> bool:
-        return (await status_of(client, stack, message_id)).get("status") == "read"
+    async def reached() -> bool:
+        return (await status_of(client, stack, message_id)).get("status") in REACHED
 
-    await eventually(is_read, timeout_seconds=30)
+    await eventually(reached, timeout_seconds=60)
     ledger = await client.get(f"{stack.endpoints.url('graph-simulator')}/_simulator/ledger", params={"limit": 10_000})
     opaque = [entry["opaque"] for entry in ledger.json()["entries"]]
     assert opaque.count(f"{message_id}.1") == 1, "three requests with one Idempotency-Key are one message"
@@ -112,10 +113,10 @@ async def _kafka_producer_and_an_invalid_record(client: httpx.AsyncClient, stack
     records = [(b"advisors", b"{no json"), (b"advisors", orjson.dumps(good)), (b"advisors", b'{"message_id": "x"}')]
     await produce(bootstrap, kafka.topic(SEND_INTENTS), records)
 
-    async def is_read() -> bool:
-        return (await status_of(client, stack, "kafka-0001")).get("status") == "read"
+    async def reached() -> bool:
+        return (await status_of(client, stack, "kafka-0001")).get("status") in REACHED
 
-    await eventually(is_read, timeout_seconds=30)
+    await eventually(reached, timeout_seconds=60)
     dead = await read_all(bootstrap, kafka.topic(SEND_INTENTS.dlq))
     assert {record.value for record in dead} == {b"{no json", b'{"message_id": "x"}'}
     assert all(header(record.headers, "dlq-reason") for record in dead)
