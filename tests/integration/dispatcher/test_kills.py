@@ -14,7 +14,7 @@ from tests.support.wait import eventually
 NUMBERS = ((ONE,), (TWO,), (POOLED,))
 LATENCY = {"HARKARA_SIM_LATENCY_MS": "40"}
 SETTLED = ("submitted", "in_doubt", "unknown")
-MOST_UNDER_WAY = 8 * 3 * 6  # 80/s with 100 ms of slack start 8 calls of a number at once; 3 numbers, 6 kills
+MOST_UNDER_WAY = 80  # a number's connections times the numbers is more; one kill catches one round's calls
 
 
 async def check_against_the_ledger(made: Stack, sent: list[str]) -> dict[str, str]:
@@ -48,7 +48,7 @@ async def test_a_kill_at_every_failpoint(kafka_bootstrap: str, topic_prefix: str
         await eventually(lambda: made.all_are(sent, *SETTLED), timeout_seconds=60, every=0.5)
         statuses = await check_against_the_ledger(made, sent)
         doubtful = [message_id for message_id, status in statuses.items() if status != "submitted"]
-        assert len(doubtful) <= MOST_UNDER_WAY
+        assert len(doubtful) <= MOST_UNDER_WAY, len(doubtful)
         accepted = {entry["opaque"].partition(".")[0]: entry for entry in await made.ledger()}
         taken = [message_id for message_id in doubtful if message_id in accepted]
         for message_id in taken:  # what was in fact accepted is settled by Meta's status
