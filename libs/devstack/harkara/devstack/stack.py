@@ -147,10 +147,10 @@ class Stack:
 
     async def _start_all(self) -> None:
         write_api_keys(self.config.run_dir, self.secrets)
-        await self.supervisor.start(self._process(SIMULATOR))  # needs no Kafka: it imports while the broker boots
+        await self.supervisor.prepare()
         await self._boot_servers()
         write_shell_environment(self.config.run_dir, self.secrets, self.endpoints)
-        for each in self.config.services:
+        for each in self._instances():
             await self.supervisor.start(self._process(each))
         await self.supervisor.wait_ready(on_ready=self._tell)
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import httpx
 
 from harkara.devstack.errors import DevstackError, StartFailedError
+from harkara.devstack.forked import ForkedProcess, ForkServer, can_fork
 from harkara.devstack.ports import HOST
 from harkara.devstack.process import die_with_parent, log_tail
 from harkara.devstack.restart_policy import GiveUp, RestartPolicy, decide, recent
 
-# Every Python service imports for about a second of CPU; ten of them on 2 busy cores need some 20 s.
+# Where nothing can be forked, every service imports for one to two seconds of CPU: ten need some 20 s on 2 busy cores.
 READY_TIMEOUT_SECONDS = 90.0
 # A service gives its components 25 s each; on a laptop they leave in under a second.
 STOP_TIMEOUT_SECONDS = 15.0
@@ -35,12 +36,16 @@ class ProcessState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run: `env` is its whole environment; `ready_url` answers 200 once it is ready (None: ready when up)."""
+    """What to run: `env` is its whole environment; `ready_url` answers 200 once it is ready (None: ready when up).
+
+    `service`: the Harkara service that `command` runs, which may be forked instead (see `forkserver`).
+    """
 
     instance: str
     command: Sequence[str]
     env: Mapping[str, str]
     ready_url: str | None = None
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ def service_process(service: str, instance: str, port: int, env: Mapping[str, st
         command=(sys.executable, "-m", "harkara.runtime.serve", service),
         env={**env, "HARKARA_INSTANCE": instance, "HARKARA_HTTP_HOST": HOST, "HARKARA_HTTP_PORT": str(port)},
         ready_url=f"http://{HOST}:{port}/readyz",
+        service=service,
     )
 
 
@@ -67,7 +73,7 @@ class _Child:
     spec: ProcessSpec
     log_file: Path
     state: ProcessState = ProcessState.RUNNING
-    process: asyncio.subprocess.Process | None = None
+    process: asyncio.subprocess.Process | ForkedProcess | None = None
     watcher: asyncio.Task[None] | None = None
     crash_times: tuple[float, ...] = ()
     was_ready: bool = False
@@ -92,6 +98,12 @@ class Supervisor:
         self._on_event = on_event
         self._children: dict[str, _Child] = {}
         self._stopping = asyncio.Event()
+        self._forks = ForkServer(self._run_dir / "logs" / "forkserver.log") if can_fork() else None
+
+    async def prepare(self) -> None:
+        """Optional, and early: what all services import is imported while other things boot."""
+        if self._forks is not None:
+            await self._forks.open()
 
     async def start(self, spec: ProcessSpec) -> None:
         """Starts it and returns at once. Raises DevstackError where that instance is already there, or on stopping."""
@@ -154,17 +166,26 @@ class Supervisor:
             if child.process is not None and child.process.returncode is None:
                 child.process.terminate()
         watchers = [child.watcher for child in self._children.values() if child.watcher is not None]
-        if not watchers:
-            return
-        _, late = await asyncio.wait(watchers, timeout=timeout_seconds)
-        for child in self._children.values():
-            if child.watcher in late and child.process is not None and child.process.returncode is None:
-                child.process.kill()
-        await asyncio.gather(*watchers)
+        if watchers:
+            _, late = await asyncio.wait(watchers, timeout=timeout_seconds)
+            for child in self._children.values():
+                if child.watcher in late and child.process is not None and child.process.returncode is None:
+                    child.process.kill()
+            await asyncio.gather(*watchers)
+        if self._forks is not None:
+            await self._forks.close()
 
     async def _spawn(self, child: _Child) -> None:
+        spec = child.spec
+        if self._forks is not None and spec.service is not None:
+            child.process = await self._forks.start(spec.instance, spec.service, spec.env, child.log_file)
+        else:
+            child.process = await self._execute(child)
+        child.state = ProcessState.RUNNING
+
+    async def _execute(self, child: _Child) -> asyncio.subprocess.Process:
         with child.log_file.open("ab") as log:
-            child.process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *child.spec.command,
                 env=dict(child.spec.env),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -173,7 +194,6 @@ class Supervisor:
                 start_new_session=True,  # Ctrl-C is for us: we stop them in order
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
-        child.state = ProcessState.RUNNING
 
     async def _watch(self, child: _Child) -> None:
         """Follows one instance through its restarts until it is stopped or given up."""
@@ -193,7 +213,7 @@ class Supervisor:
                 break
             try:
                 await self._spawn(child)
-            except OSError as error:  # no memory, no file handles: trying on would not help
+            except (OSError, DevstackError) as error:  # no memory, no file handles: trying on would not help
                 self._tell(child, ProcessState.GIVEN_UP, f"{child.spec.instance} cannot be started again: {error}")
                 return
             if self._stopping.is_set():  # stop() saw the old process only
