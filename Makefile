@@ -10,9 +10,11 @@ export UV_PYTHON_DOWNLOADS := never
 
 RECIPIENTS ?= 1000
 KILL ?=
+SEED ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check lint types format unit test requirements docs bench clean
+.PHONY: help setup demo up check lint format unit test chaos requirements docs bench bench-dispatch clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,7 +53,10 @@ unit: setup ## the tests that need no broker
 	@$(BIN)/pytest -q tests/unit tests/contracts
 
 test: setup ## everything that must hold, on a real broker and a real Postgres
-	@$(BIN)/pytest -q tests
+	@$(BIN)/pytest -q tests -n $(WORKERS) --dist loadfile
+
+chaos: setup ## kill, freeze, cut off and stop the dispatcher some 500 times, judged by the simulator's ledger (SEED=n goes on)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 requirements: setup ## the requirement rows that no test shows
 	@$(BIN)/python -m tests.requirements_report
@@ -59,8 +64,11 @@ requirements: setup ## the requirement rows that no test shows
 docs: setup ## write the generated reference again
 	@$(BIN)/harkara docs
 
-bench: setup ## the benchmarks, each printing its figures
+bench: setup ## the webhook edge: greatest rate, and latency at 1,000/s
 	@$(BIN)/python bench/webhook_edge.py
+
+bench-dispatch: setup ## the dispatcher: rate, lag, CPU a message, growth, recovery; fails below its bars (12 minutes, a quiet machine)
+	@$(BIN)/python -m bench.dispatch
 
 clean: ## remove what was made here (not the Kafka jars in the user's cache)
 	@rm -rf .venv .harkara .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

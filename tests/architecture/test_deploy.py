@@ -357,6 +357,15 @@ def test_an_alert_speaks_of_real_metrics_and_has_a_runbook(alert: Document) -> N
     assert (ROOT / alert["annotations"]["runbook"]).is_file()
 
 
+def test_every_alert_has_a_case_where_it_fires_and_one_where_it_must_not() -> None:
+    """The cases are promtool's: `promtool test rules deploy/prometheus/alerts_test.yml` runs them."""
+    (cases,) = documents(ROOT / "deploy" / "prometheus" / "alerts_test.yml")
+    assert cases["rule_files"] == ["alerts.yml"]
+    asked = [(c["alertname"], bool(c["exp_alerts"])) for test in cases["tests"] for c in test["alert_rule_test"]]
+    names = {alert["alert"] for alert in alerts()}
+    assert set(asked) == {(name, fires) for name in names for fires in (True, False)}
+
+
 def test_every_runbook_belongs_to_an_alert() -> None:
     pages = {f"docs/runbooks/{path.name}" for path in (ROOT / "docs" / "runbooks").glob("*.md")}
     assert {alert["annotations"]["runbook"] for alert in alerts()} == pages

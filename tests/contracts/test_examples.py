@@ -32,6 +32,7 @@ KEYS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "message id": lambda value: value["message_id"],
     "phone number id": lambda value: value["phone_number_id"],
     "person": lambda value: value["person_key"],
+    "phone": lambda value: value["phone"],
     "subject": lambda value: value["subject"],
     "phone number id and person": lambda value: f"{value['phone_number_id']}:{value['person_key']}",
     "run id and lifecycle partition": lambda value: f"{value['run_id']}|{value['partition']}",

@@ -13,7 +13,7 @@ from datetime import UTC, timedelta
 from typing import Any
 
 from harkara.compliance_guard.core import projected
-from harkara.compliance_guard.effects import Judge, Listener
+from harkara.compliance_guard.effects import Answerer, Judge, Listener, Recorder
 from harkara.compliance_guard.standings import Standings
 from harkara.console.core import Placed, Record, newest, place
 from harkara.contracts.consent import ConsentEvent, ConsentState
@@ -21,7 +21,7 @@ from harkara.contracts.event import Event
 from harkara.contracts.lifecycle import MessageLifecycle, State, advance
 from harkara.contracts.numbers import NumberCommand, NumberEvent
 from harkara.contracts.runs import RunProgress, SendRun, SlaEvent
-from harkara.contracts.topics import BY_NAME, CONSENT_STATE, NUMBER_STATE, SERVICE_WINDOWS
+from harkara.contracts.topics import BY_NAME, CONSENT_STATE, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS
 from harkara.ingestion.app import emit, normaliser
 from harkara.ingestion.known import Known
 from harkara.message_state import core as message_state
@@ -32,7 +32,7 @@ from harkara.sla_tracker.effects import Runs
 from harkara.window_router.effects import Known as RouterKnown
 from harkara.window_router.effects import Router
 from tests.support.examples import PEPPER, WRITTEN_AT, Example, examples
-from tests.support.lane_replay import Lane, Recovery, lane_denials, lane_numbers, lane_with_orders
+from tests.support.lane_replay import Hearing, Lane, Recovery, lane_denials, lane_numbers, lane_with_orders
 from tests.support.replay import GOVERNANCE, NOW, PARTITIONS, Consumer, Fold, Hop
 
 # --- guard and router --------------------------------------------------------------------------------------------
@@ -47,8 +47,10 @@ def guard_clears() -> Consumer:
 
 
 def guard_listens() -> Consumer:
-    """What people wrote."""
-    return Hop(Listener(GOVERNANCE).hear)
+    """What people wrote, heard and answered."""
+    listener = Listener(GOVERNANCE)
+    answerer = Answerer(GOVERNANCE, Standings(), ManualClock(NOW))
+    return Hop(lambda incoming: [*listener.hear(incoming), *answerer.answer(incoming)])
 
 
 def guard_projects() -> Consumer:
@@ -80,9 +82,9 @@ def guard_remembers() -> Consumer:
 
 
 def router_plans() -> Consumer:
-    """Cleared intents, knowing every window and number state of the examples."""
+    """Cleared intents, knowing every window, number and queue of the examples."""
     known = RouterKnown(ManualClock(NOW))
-    for topic in (SERVICE_WINDOWS, NUMBER_STATE):
+    for topic in (SERVICE_WINDOWS, NUMBER_STATE, QUEUE_STATE):
         for example in examples(topic.name):
             known.apply(topic, example.key, example.decoded().event)
     return Hop(Router(GOVERNANCE, known, ManualClock(NOW)).route)
@@ -256,7 +258,9 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("message-lifecycle", "console"): Console,
     ("message-state", "console"): Console,
     ("inbound-messages", "compliance-guard"): guard_listens,
+    ("inbound-messages", "dispatcher"): Hearing,
     ("service-windows", "window-router"): router_knows,
+    ("consent-requests", "compliance-guard"): lambda: Hop(Recorder(PEPPER, ManualClock(NOW)).record),
     ("consent-events", "compliance-guard"): guard_projects,
     ("consent-state", "compliance-guard"): guard_remembers,
     ("consent-state", "dispatcher"): lane_denials,
@@ -264,6 +268,7 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("number-events", "console"): Console,
     ("number-commands", "quality-monitor"): quality_judges,
     ("number-state", "window-router"): router_knows,
+    ("queue-state", "window-router"): router_knows,
     ("number-state", "dispatcher"): lane_numbers,
     ("number-state", "ingestion"): ingestion_knows,
     ("number-state", "console"): Console,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, cast
 
 from harkara.contracts.envelope import decode
 from harkara.contracts.topics import CONSENT_STATE, DISPATCH_JOURNAL, NUMBER_STATE
 from harkara.dispatcher import journal
-from harkara.dispatcher.core import place_waiting, recover, start_calls, take_command, take_echo, take_order
+from harkara.dispatcher.commands import take_command
+from harkara.dispatcher.core import place_waiting, recover, start_calls, take_order
+from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import evolve
+from harkara.dispatcher.inbound import hear
 from harkara.dispatcher.inbox import CommandArrived, EchoArrived, Inbox, OrderArrived
 from harkara.dispatcher.journal import Entry
 from harkara.dispatcher.plan import Surroundings
@@ -19,6 +23,7 @@ from harkara.dispatcher.replicas import Denials, NumberStates
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.senders import facts_of, policy_of
 from harkara.dispatcher.state import LaneState
+from harkara.dispatcher.tokens import Tokens
 from harkara.runtime.settings import KafkaSettings
 from tests.support.examples import Example, examples
 from tests.support.replay import GOVERNANCE, NOW, PARTITIONS, SETTINGS, Consumer, check_written, replica
@@ -51,7 +56,7 @@ class Fetched:
 
 def around() -> Surroundings:
     """The numbers of the demo's policy, with tokens."""
-    fleet = {number: replace(facts, usable=True) for number, facts in facts_of(GOVERNANCE).items()}
+    fleet = {number: replace(facts, usable=True) for number, facts in facts_of(GOVERNANCE, Tokens(), 1).items()}
     return Surroundings(fleet, policy_of(GOVERNANCE))
 
 
@@ -133,6 +138,22 @@ class Recovery:
             evolve(state, entry)
         recover(Scribe(state, NOW.timestamp()), around())
         return shown(state), state.emitted
+
+
+@dataclass
+class Hearing:
+    """A lane that counts what people write: seen are the numbers that have less room in their second for it."""
+
+    state: LaneState = field(default_factory=lambda: LaneState(limits={n: f.limits for n, f in around().fleet.items()}))
+    slowed: set[str] = field(default_factory=set)
+
+    def take(self, example: Example) -> None:
+        now = datetime.fromisoformat(example.value["sent_at"]).timestamp() + 1
+        hear(self.state, around(), [cast(Any, Fetched(example))], now)
+        self.slowed |= {number for number, lane in self.state.numbers.items() if lane.pace.next_at() > now - 0.05}
+
+    def seen(self) -> object:
+        return set(self.slowed)
 
 
 def lane_denials() -> Consumer:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,20 @@ import pytest
 from pydantic import SecretStr
 
 from harkara.compliance_guard.app import create
+from harkara.compliance_guard.progress import FRESH_SECONDS
 from harkara.compliance_guard.settings import Settings
 from harkara.contracts.consent import ConsentEvent, ConsentState
 from harkara.contracts.envelope import header
 from harkara.contracts.event import Event, event_id
 from harkara.contracts.identity import person_key
-from harkara.contracts.intents import ClearedIntent, SendIntent
+from harkara.contracts.intents import ClearedIntent, SendIntent, Text
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import (
     CLEARED_INTENTS,
     CLEARED_INTENTS_URGENT,
     CONSENT_EVENTS,
+    CONSENT_REQUESTS,
     CONSENT_STATE,
     INBOUND_MESSAGES,
     MESSAGE_LIFECYCLE,
@@ -33,57 +35,27 @@ from harkara.contracts.topics import (
     Topic,
 )
 from harkara.contracts.webhooks import InboundMessage
-from harkara.runtime.kafka import Output, Writer, start_producer
-from harkara.runtime.service import Component
-from harkara.runtime.settings import KafkaSettings
-from harkara.runtime.topic_admin import ensure_topics
+from harkara.runtime.kafka import Output
 from tests.support.kafka import produce, read_all
+from tests.support.services import GOVERNANCE_FILE, isolated, ready, running, write
 from tests.support.wait import eventually
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "governance.yaml"
 PEPPER = "a pepper for tests only"
 ASHA, RAVI = "+919999910001", "+919999910002"
 
 
 @pytest.fixture
 async def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> Settings:
-    made = Settings(
-        kafka=KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix),
-        partitions=2,
-        replication_factor=1,
-        data_dir=tmp_path,
-        governance_file=EXAMPLE,
-        pepper=SecretStr(PEPPER),
-        broker_session_timeout_seconds=6.0,
+    pepper = SecretStr(PEPPER)
+    return await isolated(
+        Settings, kafka_bootstrap, topic_prefix, tmp_path, governance_file=GOVERNANCE_FILE, pepper=pepper
     )
-    await ensure_topics(made)
-    return made
 
 
-@asynccontextmanager
-async def running(components: Sequence[Component]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(component.run()) for component in components]
-    try:
-        yield
-    finally:
-        ended = [task for task in tasks if task.done()]
-        for task in reversed(tasks):
-            task.cancel()
-            await asyncio.wait([task])
-        assert not ended, f"it ended by itself: {[task.exception() for task in ended]!r}"
-
-
-async def ready(components: Sequence[Component]) -> None:
-    await eventually(lambda: all(each.ready() is None for each in components), timeout_seconds=60)
-
-
-async def write(settings: Settings, topic: Topic, events: Sequence[tuple[str, Event]]) -> None:
+async def feed(settings: Settings, topic: Topic, events: Sequence[tuple[str, Event]]) -> None:
     """Events with what partitions each."""
-    producer = await start_producer(settings)
     now = datetime.now(UTC)
-    outputs = [Output(topic, key, key, event, event_id(event), now) for key, event in events]
-    await Writer(producer, settings.kafka, settings.partitions, "test").write(outputs)
-    await producer.stop()
+    await write(settings, [Output(topic, key, key, event, event_id(event), now) for key, event in events])
 
 
 def intent(message: str, to: str = ASHA, **more: Any) -> SendIntent:
@@ -98,7 +70,7 @@ def intent(message: str, to: str = ASHA, **more: Any) -> SendIntent:
 
 
 async def send(settings: Settings, *intents: SendIntent, topic: Topic = SEND_INTENTS) -> None:
-    await write(settings, topic, [(each.sender, each) for each in intents])
+    await feed(settings, topic, [(each.sender, each) for each in intents])
 
 
 def inbound(wamid: str, text: str, phone: str = ASHA, at: datetime | None = None) -> InboundMessage:
@@ -207,8 +179,8 @@ async def test_stop_refuses_what_comes_after_it_until_start_also_over_a_restart(
         await ready(service.components)
         await send(settings, intent("m-before-1"))
         assert await decided(settings, "m-before-1") == "cleared"
-        await write(settings, INBOUND_MESSAGES, [("advisors", inbound("wamid.1", "Hello", RAVI, at))])
-        await write(settings, INBOUND_MESSAGES, [("advisors", inbound("wamid.2", "s\u200btop!", ASHA, at))])
+        await feed(settings, INBOUND_MESSAGES, [("advisors", inbound("wamid.1", "Hello", RAVI, at))])
+        await feed(settings, INBOUND_MESSAGES, [("advisors", inbound("wamid.2", "s\u200btop!", ASHA, at))])
         await consents("opted_out")
         await refused_from_now_on(settings, "m-after-a")
         await send(settings, intent("m-another1", to=RAVI))
@@ -218,7 +190,7 @@ async def test_stop_refuses_what_comes_after_it_until_start_also_over_a_restart(
         await send(settings, intent("m-restart1"))
         assert await decided(settings, "m-restart1") == "opted_out"
         start = inbound("wamid.3", "START", ASHA, at + timedelta(seconds=1))
-        await write(settings, INBOUND_MESSAGES, [("advisors", start)])
+        await feed(settings, INBOUND_MESSAGES, [("advisors", start)])
         await consents("opted_in")
         await cleared_from_now_on(settings, "m-start-a")
     assert "m-restart1" not in await cleared(settings)
@@ -251,7 +223,7 @@ async def test_consent_by_other_ways_is_projected_and_obeyed_per_purpose(setting
         fields | {"event_id": "e1", "standing": "opted_out", "purpose": "marketing", "source": "meta_preference"}
     )
     service = create(settings)
-    await write(settings, CONSENT_EVENTS, [(key_of(ASHA), preference)])
+    await feed(settings, CONSENT_EVENTS, [(key_of(ASHA), preference)])
     async with running(service.components):
 
         async def shown() -> bool:
@@ -273,11 +245,11 @@ async def test_consent_by_other_ways_is_projected_and_obeyed_per_purpose(setting
 
 async def test_without_knowing_consent_nothing_is_cleared_and_it_goes_on_by_itself(settings: Settings) -> None:
     replica, *others = create(settings).components
-    judging = others[-1]
+    [judging] = [each for each in others if each.name == "compliance-guard"]
     async with running(others):
         await send(settings, intent("m-waits-01"))
         await eventually(lambda: "nothing is cleared" in (judging.ready() or ""), timeout_seconds=30)
-        await write(settings, INBOUND_MESSAGES, [("advisors", inbound("wamid.9", "stop", RAVI))])
+        await feed(settings, INBOUND_MESSAGES, [("advisors", inbound("wamid.9", "stop", RAVI))])
 
         async def heard() -> bool:
             return await consent_of(settings, RAVI) == "opted_out"
@@ -287,3 +259,96 @@ async def test_without_knowing_consent_nothing_is_cleared_and_it_goes_on_by_itse
         async with running([replica]):
             assert await decided(settings, "m-waits-01") == "cleared"
             assert judging.ready() is None
+
+
+@pytest.mark.req("CMP-5")
+async def test_each_command_is_confirmed_once_and_the_blocked_are_told_nothing(settings: Settings) -> None:
+    """A webhook that comes again is the same message: the same confirmation, by the same id."""
+    at = datetime.now(UTC)
+    blocked = ConsentEvent(
+        event_id="b1", person_key=key_of(RAVI), standing="blocked", source="operator", at=at - timedelta(hours=1)
+    )
+    await feed(settings, CONSENT_EVENTS, [(key_of(RAVI), blocked)])
+    said = [inbound("wamid.s", "STOP", ASHA, at), inbound("wamid.p", "विराम 3 दिन", ASHA, at + timedelta(seconds=1))]
+    service = create(settings)
+    async with running(service.components):
+        await ready(service.components)
+        for message in (*said, *said, inbound("wamid.r", "STOP", RAVI, at)):
+            await feed(settings, INBOUND_MESSAGES, [("advisors", message)])
+
+        async def answered() -> bool:
+            return len([id for id in await steps(settings) if id.startswith("c-")]) == 3
+
+        await eventually(answered, timeout_seconds=30)
+        refused = [seen["rejected"] for seen in (await steps(settings)).values() if "rejected" in seen]
+    assert [each.reason.code for each in refused if each.reason] == ["blocked"]
+    assert refused[0].person_key == key_of(RAVI)
+    confirmed = await cleared(settings, CLEARED_INTENTS_URGENT)
+    assert len(confirmed) == 2
+    texts = {each.intent.metadata["confirms"]: each for each in confirmed.values()}
+    assert texts["stop"].answers == at and texts["stop"].intent.sender == "100000000000002"
+    pause = texts["pause"].intent.content
+    assert isinstance(pause, Text) and "START" in pause.body and "समाप्त" in pause.body  # opted out all the same
+
+
+@pytest.mark.req("CMP-4")
+async def test_an_opt_in_recorded_by_kafka_is_what_explicit_consent_asks_for(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """With its proof; without one it goes to the DLQ, and nothing may be sent by it."""
+    strict = tmp_path / "explicit.yaml"
+    strict.write_text(GOVERNANCE_FILE.read_text("utf-8").replace("consent_mode: opt_out", "consent_mode: explicit"))
+    given = {
+        "request_id": "crm-00000001", "phone": ASHA, "standing": "opted_in", "purpose": "transactional",
+        "at": (datetime.now(UTC) - timedelta(days=9)).isoformat(), "origin": "web-form", "proof": "form-9",
+        "language": "hi", "producer": "crm",
+    }  # fmt: skip
+    without = given | {"request_id": "crm-00000002", "phone": RAVI, "proof": ""}
+    records = [(b"any key", json.dumps(each).encode()) for each in (given, without)]
+    await produce(settings.kafka.bootstrap, settings.kafka.topic(CONSENT_REQUESTS), records)
+    service = create(settings.model_copy(update={"governance_file": strict}))
+    async with running(service.components):
+        await ready(service.components)
+        await cleared_from_now_on(settings, "m-explicit-")
+        await send(settings, intent("m-no-opt-in", to=RAVI), intent("m-market-no", category="marketing"))
+        assert await decided(settings, "m-no-opt-in") == "no_opt_in"
+        assert await decided(settings, "m-market-no") == "no_opt_in"
+    [dead] = await read_all(settings.kafka.bootstrap, settings.kafka.topic(CONSENT_REQUESTS.dlq))
+    assert "proof" in (header(dead.headers, "dlq-reason") or "")
+    [recorded] = await read_all(settings.kafka.bootstrap, settings.kafka.topic(CONSENT_EVENTS))
+    event = ConsentEvent.model_validate_json(recorded.value or b"")
+    assert (event.person_key, event.source, event.proof, event.origin, event.language, event.purpose, event.actor) == (
+        key_of(ASHA), "kafka", "form-9", "web-form", "hi", "transactional", "crm",
+    )  # fmt: skip
+    assert ASHA.lstrip("+") not in (recorded.value or b"").decode()
+
+
+@pytest.mark.req("CMP-7")
+async def test_what_was_said_and_not_yet_projected_keeps_everything_back(settings: Settings) -> None:
+    """The replica has read all of consent-state, and still somebody's word may lie unread before the projection."""
+    components = {each.name: each for each in create(settings).components}
+    projection = components.pop("compliance-guard-consent")
+    judging = components["compliance-guard"]
+    stop = ConsentEvent(
+        event_id="e1", person_key=key_of(ASHA), standing="opted_out", source="api", at=datetime.now(UTC)
+    )
+    async with running(list(components.values())):
+        async with running([projection]):
+            await ready([*components.values(), projection])
+            await send(settings, intent("m-before-1"))
+            assert await decided(settings, "m-before-1") == "cleared"
+        await feed(settings, CONSENT_EVENTS, [(key_of(ASHA), stop)])  # while the projection moves to another instance
+        unknown_from = asyncio.get_running_loop().time() + FRESH_SECONDS
+
+        def keeps_back() -> bool:
+            late = asyncio.get_running_loop().time() > unknown_from
+            return (
+                late
+                and "nothing is cleared" in (judging.ready() or "")
+                and components["replica:consent"].ready() is None
+            )
+
+        await eventually(keeps_back, timeout_seconds=30)
+        await send(settings, intent("m-meanwhile"))
+        async with running([projection]):
+            assert await decided(settings, "m-meanwhile") == "opted_out"

@@ -38,6 +38,7 @@ def settings(postgres_database: str, kafka_bootstrap: str, topic_prefix: str, tm
         kafka=KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix),
         partitions=2,
         replication_factor=1,
+        data_dir=tmp_path,
         postgres_dsn=postgres_database,
         api_keys_file=keys,
         governance_file=GOVERNANCE,

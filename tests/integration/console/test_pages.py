@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
 import httpx
@@ -23,6 +21,7 @@ from harkara.runtime.kafka import Output, Writer, start_producer
 from harkara.runtime.topic_admin import ensure_topics
 from tests.integration.console.conftest import KEY, PEPPER, Console
 from tests.support.kafka import read_all
+from tests.support.services import service_process
 from tests.support.wait import eventually
 
 AT = datetime.now(UTC).replace(microsecond=0)  # statistics look back at most 31 days
@@ -122,30 +121,17 @@ def message_output(name: str) -> Output:
     return Output(MESSAGE_STATE, NUMBER, name, state, event_id(name), AT)
 
 
-@asynccontextmanager
-async def process(settings: Settings, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+def process(settings: Settings, port: int) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """The console as it is deployed: a process of its own."""
-    environment = os.environ | {
-        "HARKARA_KAFKA_BOOTSTRAP": settings.kafka.bootstrap,
-        "HARKARA_KAFKA_TOPIC_PREFIX": settings.kafka.topic_prefix,
-        "HARKARA_PARTITIONS": str(settings.partitions),
+    environment = {
         "HARKARA_POSTGRES_DSN": settings.postgres_dsn.get_secret_value(),
         "HARKARA_API_KEYS_FILE": str(settings.api_keys_file),
         "HARKARA_GOVERNANCE_FILE": str(settings.governance_file),
         "HARKARA_PEPPER": PEPPER,
-        "HARKARA_HTTP_HOST": "127.0.0.1",
         "HARKARA_HTTP_PORT": str(port),
         "HARKARA_LIVE_INTERVAL_SECONDS": "0.1",
     }
-    started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "harkara.runtime.serve", "console", env=environment, stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        yield started
-    finally:
-        if started.returncode is None:
-            started.terminate()
-        await started.wait()
+    return service_process("console", settings, environment, settings.data_dir / "console.log")
 
 
 async def test_a_killed_console_loses_nothing_and_a_page_sees_it_live(settings: Settings) -> None:

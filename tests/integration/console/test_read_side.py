@@ -115,10 +115,13 @@ async def test_what_is_broken_is_kept_visible_and_blocks_nothing(console: Consol
     assert "919999912345" not in repr(rows)
 
 
+NUMBERS_OF_THE_POOL = ("100000000000002", "100000000000003")
+
+
 @pytest.mark.req("ING-4", "ING-6")
 async def test_queue_and_stats_of_a_number_and_of_a_pool(console: Console) -> None:
     outputs = []
-    for number, queued in (("100000000000002", 3), ("100000000000003", 5)):
+    for number, queued in zip(NUMBERS_OF_THE_POOL, (3, 5), strict=True):
         queue = QueueState(
             phone_number_id=number, home="advisors", queued=queued, scheduled=0, held=1, in_flight=2, in_doubt=0,
             sent_last_minute=10, sent_today=100, updated_at=AT,
@@ -138,6 +141,7 @@ async def test_queue_and_stats_of_a_number_and_of_a_pool(console: Console) -> No
     stats = await console.until("/api/v1/stats/advisors", lambda a: a["total"] == 2)
     assert stats["byStatus"] == {"cleared": 1, "delivered": 1}
     assert (stats["percentDelivered"], stats["sentToday"]) == (50.0, 200)
+    assert (stats["queued"], [each["phoneNumberId"] for each in stats["numbers"]]) == (10, [*NUMBERS_OF_THE_POOL])
     alone = (await console.http.get("/api/v1/queue/100000000000001")).json()
     assert (alone["numbers"], alone["notReported"]) == ([], ["100000000000001"])
     assert (await console.http.get("/api/v1/queue/nobody")).status_code == 404

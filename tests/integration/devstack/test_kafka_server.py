@@ -12,8 +12,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from harkara.devstack.errors import MissingToolError, PortTakenError, StartFailedError
-from harkara.devstack.kafka_jars import resolve_kafka
+from harkara.devstack.errors import PortTakenError, StartFailedError
 from harkara.devstack.kafka_server import EmbeddedKafka, broker_answers
 from harkara.devstack.ports import HOST, free_ports
 from tests.support.kafka import create_topic, produce, read_all
@@ -22,10 +21,6 @@ from tests.support.wait import eventually
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedKafka]:
-    try:
-        resolve_kafka()
-    except MissingToolError as missing:
-        pytest.skip(str(missing))
     server = EmbeddedKafka(tmp_path / "kafka", *free_ports(2), heap_megabytes=256)
     yield server
     server.stop()

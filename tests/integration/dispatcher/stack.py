@@ -22,6 +22,7 @@ from harkara.contracts.event import Event, event_id
 from harkara.contracts.intents import Candidate, Category, DispatchOrder, Form, Template, Text
 from harkara.contracts.lifecycle import MessageLifecycle, State, advance
 from harkara.contracts.topics import DISPATCH_ORDERS, MESSAGE_LIFECYCLE, Topic
+from harkara.devstack.forked import ForkedProcess
 from harkara.runtime.kafka import Output, Writer, start_producer
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
 from harkara.runtime.topic_admin import ensure_topics
@@ -113,7 +114,7 @@ class Process:
     """A service process, its log and its port."""
 
     name: str
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | ForkedProcess
     port: int
     log: Path
 
@@ -155,8 +156,18 @@ class Stack:
         """A service as a process of its own."""
         port = free_port()
         log = self.folder / f"{instance}.log"
+        variables = self.variables(instance, port) | environment
+        command = (sys.executable, "-m", "harkara.runtime.serve", name)
+        with log.open("ab") as out:
+            process = await asyncio.create_subprocess_exec(*command, env=variables, stdout=out, stderr=out)
+        started = Process(instance, process, port, log)
+        self.processes.append(started)
+        return started
+
+    def variables(self, instance: str, port: int) -> dict[str, str]:
+        """The environment of a process of this stack."""
         kafka = self.settings.kafka
-        variables = os.environ | {
+        return os.environ | {
             "HARKARA_KAFKA_BOOTSTRAP": kafka.bootstrap,
             "HARKARA_KAFKA_TOPIC_PREFIX": kafka.topic_prefix,
             "HARKARA_PARTITIONS": str(PARTITIONS),
@@ -170,13 +181,6 @@ class Stack:
             "HARKARA_SIM_WORLD_FILE": str(self.folder / "world.yaml"),
             **{f"TOKEN_{number}": f"EAATEST-{number}" for number in NUMBERS},
         }
-        with log.open("ab") as out:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "harkara.runtime.serve", name, env=variables | environment, stdout=out, stderr=out
-            )
-        started = Process(instance, process, port, log)
-        self.processes.append(started)
-        return started
 
     async def dispatcher(self, instance: str = "dispatcher-0", **environment: str) -> Process:
         """A dispatcher, ready."""

@@ -9,9 +9,11 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+import httpx
 import pytest
 
 from harkara.graph_api.client import GraphClient
+from harkara.graph_api.egress import GraphTransport
 from harkara.graph_api.outcome import Accepted, InDoubt, NotSent, Refused
 
 BODY = {"to": "+919999900011", "type": "text", "text": {"body": "x" * 1000}}
@@ -69,12 +71,15 @@ async def peer(behaviour: Behaviour) -> AsyncIterator[Peer]:
 
 
 @contextlib.asynccontextmanager
-async def client(port: int, timeout_seconds: float = 2.0, max_connections: int = 64) -> AsyncIterator[GraphClient]:
+async def client(
+    port: int, timeout_seconds: float = 2.0, max_connections: int = 64, connect_timeout_seconds: float = 5.0
+) -> AsyncIterator[GraphClient]:
     graph = GraphClient(
         f"http://127.0.0.1:{port}",
         "v26.0",
         lambda: "EAATEST-one",
         timeout_seconds=timeout_seconds,
+        connect_timeout_seconds=connect_timeout_seconds,
         max_connections=max_connections,
     )
     try:
@@ -206,7 +211,7 @@ async def test_a_failed_tls_handshake_is_not_sent() -> None:
 
 
 async def test_waiting_for_a_connection_past_the_time_is_not_sent() -> None:
-    async with peer(hang) as seen, client(seen.port, max_connections=1, timeout_seconds=0.6) as graph:
+    async with peer(hang) as seen, client(seen.port, 2.0, max_connections=1, connect_timeout_seconds=0.3) as graph:
         first = asyncio.create_task(graph.send("100000000000001", BODY))
         async with asyncio.timeout(5):
             await seen.requested.wait()  # the only connection is taken
@@ -266,3 +271,54 @@ async def test_the_token_is_in_the_header_and_not_in_the_address() -> None:
         head = seen.requests[0].split(b"\r\n\r\n")[0].split(b"\r\n")
         assert head[0] == b"POST /v26.0/100000000000001/messages HTTP/1.1"
         assert b"Authorization: Bearer EAATEST-one" in head or b"authorization: Bearer EAATEST-one" in head
+
+
+async def test_a_proxy_is_asked_for_the_whole_address() -> None:
+    async with peer(answer) as seen:
+        proxy = f"http://127.0.0.1:{seen.port}"
+        graph = GraphClient("http://graph.example.test", "v26.0", lambda: "EAATEST-one", proxy=proxy, timeout_seconds=5)
+        assert await graph.send("100000000000001", BODY) == Accepted("wamid.x")
+        await graph.aclose()
+        assert seen.requests[0].startswith(b"POST http://graph.example.test/v26.0/100000000000001/messages HTTP/1.1")
+
+
+async def test_a_proxy_that_cannot_be_reached_has_sent_nothing() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        graph = GraphClient("https://graph.example.test", "v26.0", lambda: "EAATEST-one", proxy=proxy)
+        assert await graph.send("100000000000001", BODY) == NotSent("connect")
+        await graph.aclose()
+
+
+async def test_an_answer_longer_than_metas_is_in_doubt_and_its_connection_is_not_used_again() -> None:
+    async def endless(seen: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await seen.read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900_000)
+        await writer.drain()
+        await answer(seen, reader, writer)
+
+    async with peer(endless) as seen, client(seen.port, max_connections=1) as graph:
+        for _ in range(2):
+            assert await graph.send("100000000000001", BODY) == InDoubt("connection")
+        assert seen.connections == 2
+
+
+async def test_an_address_that_is_none_is_invalid() -> None:
+    graph = GraphClient("gopher://graph.example.test", "v26.0", lambda: "EAATEST-one")
+    assert await graph.send("100000000000001", BODY) == NotSent("invalid")
+    await graph.aclose()
+
+
+async def test_httpx_on_this_pool_reads_whole_answers_and_keeps_its_time() -> None:
+    async with peer(answer) as seen, httpx.AsyncClient(transport=transport()) as http:
+        reply = await http.post(f"http://127.0.0.1:{seen.port}/hook", content=b"{}", headers={"X-Sign": "a"})
+        assert (reply.status_code, reply.content, reply.headers["content-type"]) == (200, OK_BODY, "application/json")
+        assert b"x-sign: a" in seen.requests[0].lower()
+    async with peer(hang) as seen, httpx.AsyncClient(transport=transport(), timeout=0.3) as http:
+        with pytest.raises(httpx.ReadTimeout):
+            await http.post(f"http://127.0.0.1:{seen.port}/hook", content=b"{}")
+
+
+def transport() -> GraphTransport:
+    return GraphTransport(max_connections=4, keepalive_seconds=10.0, connect_timeout_seconds=5.0)

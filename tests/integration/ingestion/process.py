@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import signal
-import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +11,10 @@ from pathlib import Path
 
 import httpx
 
+from harkara.devstack.ports import free_ports
 from harkara.graph_api.signature import HEADER, sign
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
+from tests.support.services import service_process
 from tests.support.wait import eventually
 
 PARTITIONS = 2
@@ -39,13 +37,6 @@ def settings_for(bootstrap: str, prefix: str) -> ServiceSettings:
     """For creating the topics."""
     kafka = KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix)
     return ServiceSettings(service="test", kafka=kafka, partitions=PARTITIONS, replication_factor=1)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -81,30 +72,20 @@ async def ingestion(bootstrap: str, prefix: str, folder: Path) -> AsyncIterator[
     governance.write_text(GOVERNANCE, "utf-8")
     digest = hashlib.sha256(API_KEY.encode()).hexdigest()
     keys.write_text(f"keys:\n  - {{id: shop, name: a shop, sha256: {digest}}}\n", "utf-8")
-    port = free_port()
-    environment = os.environ | {
-        "HARKARA_KAFKA_BOOTSTRAP": bootstrap,
-        "HARKARA_KAFKA_TOPIC_PREFIX": prefix,
-        "HARKARA_PARTITIONS": str(PARTITIONS),
-        "HARKARA_REPLICATION_FACTOR": "1",
+    [port] = free_ports(1)
+    environment = {
         "HARKARA_GOVERNANCE_FILE": str(governance),
         "HARKARA_API_KEYS_FILE": str(keys),
         "HARKARA_PEPPER": PEPPER,
         "HARKARA_APP_SECRETS": SECRET,
         "HARKARA_VERIFY_TOKEN": VERIFY_TOKEN,
-        "HARKARA_HTTP_HOST": "127.0.0.1",
         "HARKARA_HTTP_PORT": str(port),
     }
-    with log.open("ab") as out:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "harkara.runtime.serve", "ingestion", env=environment, stdout=out, stderr=out
-        )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+    settings = settings_for(bootstrap, prefix)
+    async with (
+        service_process("ingestion", settings, environment, log) as process,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http,
+    ):
         running = Ingestion(process, http, log)
-        try:
-            await eventually(running.ready, timeout_seconds=60)
-            yield running
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                await asyncio.wait_for(process.wait(), 30)
+        await eventually(running.ready, timeout_seconds=60)
+        yield running

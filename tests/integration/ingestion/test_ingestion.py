@@ -16,6 +16,7 @@ from harkara.contracts.envelope import header
 from harkara.contracts.identity import message_traceparent
 from harkara.contracts.partition import partition_for
 from harkara.devstack.kafka_server import EmbeddedKafka
+from harkara.devstack.ports import free_ports
 from harkara.graph_api.signature import HEADER
 from harkara.runtime.kafka import CAUSED_BY
 from harkara.runtime.topic_admin import ensure_topics
@@ -24,7 +25,6 @@ from tests.integration.ingestion.process import (
     LONE,
     PARTITIONS,
     Ingestion,
-    free_port,
     ingestion,
     settings_for,
 )  # fmt: skip
@@ -195,7 +195,7 @@ async def _first_intents(bootstrap: str, prefix: str) -> int:
 
 @pytest.mark.req("WHK-10")
 async def test_while_kafka_is_away_nothing_is_promised_and_afterwards_it_goes_on(tmp_path: Path) -> None:
-    broker = EmbeddedKafka(tmp_path / "kafka", free_port(), free_port())
+    broker = EmbeddedKafka(tmp_path / "kafka", *free_ports(2))
     broker.start()
     try:
         await ensure_topics(settings_for(broker.address, "t."))

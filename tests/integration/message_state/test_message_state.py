@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from harkara.contracts.topics import MESSAGE_LIFECYCLE, MESSAGE_STATE
 from harkara.message_state.effects import Projection
 from harkara.message_state.settings import Settings
 from harkara.runtime.clock import Clock, ManualClock, SystemClock
-from harkara.runtime.faust_app import FaustComponent
+from harkara.runtime.faust_app import ProjectionApp
+from harkara.runtime.faust_component import FaustComponent
 from harkara.runtime.kafka import start_producer
-from harkara.runtime.settings import KafkaSettings
-from harkara.runtime.topic_admin import ensure_topics
 from tests.support.kafka import read_all
+from tests.support.services import isolated, running
 from tests.support.wait import eventually
 
 AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
@@ -33,15 +32,7 @@ HOMES = ("pool-a", "100000000000001")
 
 @pytest.fixture
 async def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> Settings:
-    made = Settings(
-        kafka=KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix),
-        partitions=2,
-        replication_factor=1,
-        data_dir=tmp_path,
-        broker_session_timeout_seconds=6.0,
-    )
-    await ensure_topics(made)
-    return made
+    return await isolated(Settings, kafka_bootstrap, topic_prefix, tmp_path)
 
 
 def event(message: int, status: str, seconds: float, **more: Any) -> MessageLifecycle:
@@ -81,21 +72,11 @@ async def feed(settings: Settings, events: Iterable[MessageLifecycle]) -> None:
     await producer.stop()
 
 
-@asynccontextmanager
-async def running(settings: Settings, clock: Clock) -> AsyncIterator[FaustComponent]:
-    component = FaustComponent(settings, "message-state", lambda app: _define(app, settings, clock))
-    task = asyncio.create_task(component.run())
-    try:
-        yield component
-    finally:
-        ended = task.done()
-        task.cancel()
-        await asyncio.wait([task])
-        assert not ended, f"it ended by itself: {task.exception()!r}"
+def projecting(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[None]:
+    def define(app: ProjectionApp) -> None:
+        Projection(app, settings, clock)
 
-
-def _define(app: Any, settings: Settings, clock: Clock) -> None:
-    Projection(app, settings, clock)
+    return running([FaustComponent(settings, "message-state", define)])
 
 
 async def states(settings: Settings) -> dict[str, MessageState]:
@@ -120,14 +101,14 @@ async def test_shuffled_duplicated_events_and_a_restart_give_each_messages_one_t
     random.Random(seed).shuffle(events)
     half = len(events) // 2
     await feed(settings, events[:half])
-    async with running(settings, SystemClock()):
+    async with projecting(settings, SystemClock()):
 
         async def many() -> bool:
             return len(await states(settings)) >= count - 2
 
         await eventually(many, timeout_seconds=60)
     await feed(settings, events[half:])
-    async with running(settings, SystemClock()):
+    async with projecting(settings, SystemClock()):
 
         async def all_read() -> bool:
             found = await states(settings)
@@ -149,7 +130,7 @@ async def test_shuffled_duplicated_events_and_a_restart_give_each_messages_one_t
 async def test_what_is_past_is_forgotten_with_a_tombstone(settings: Settings) -> None:
     clock = ManualClock(AT + timedelta(days=1))
     await feed(settings, [*life_of(1), *life_of(2)])
-    async with running(settings, clock):
+    async with projecting(settings, clock):
 
         async def both() -> bool:
             return len(await states(settings)) == 2

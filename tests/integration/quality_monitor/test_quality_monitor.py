@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from harkara.policy.governance import Number
 from harkara.quality_monitor.app import components
 from harkara.quality_monitor.settings import Settings
 from harkara.runtime.clock import SystemClock
-from harkara.runtime.kafka import Output, Writer, start_producer
-from harkara.runtime.settings import KafkaSettings
-from harkara.runtime.topic_admin import ensure_topics
+from harkara.runtime.kafka import Output
 from tests.support.kafka import read_all
+from tests.support.services import isolated, running, write
 from tests.support.wait import eventually
 
 GOVERNANCE = """
@@ -48,17 +46,9 @@ TOKENS = {ONE: "EAATEST-one", TWO: "EAATEST-two", THREE: "EAATEST-three"}
 
 @pytest.fixture
 async def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> Settings:
-    (tmp_path / "governance.yaml").write_text(GOVERNANCE)
-    made = Settings(
-        kafka=KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix),
-        partitions=2,
-        replication_factor=1,
-        data_dir=tmp_path,
-        governance_file=tmp_path / "governance.yaml",
-        broker_session_timeout_seconds=6.0,
-    )
-    await ensure_topics(made)
-    return made
+    policy = tmp_path / "governance.yaml"
+    policy.write_text(GOVERNANCE)
+    return await isolated(Settings, kafka_bootstrap, topic_prefix, tmp_path, governance_file=policy)
 
 
 class Meta:
@@ -81,17 +71,9 @@ class Meta:
             (await http.post(f"/_simulator/numbers/{phone_number_id}", json=change)).raise_for_status()
 
 
-@asynccontextmanager
-async def running(settings: Settings, meta: Meta) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(part.run()) for part in components(settings, SystemClock(), meta.client_of)]
-    try:
-        yield
-    finally:
-        ended = [task for task in tasks if task.done()]
-        for task in reversed(tasks):
-            task.cancel()
-            await asyncio.wait([task])
-        assert not ended, ended
+def monitored(settings: Settings, meta: Meta) -> AbstractAsyncContextManager[None]:
+    """quality-monitor, asking this Meta."""
+    return running(components(settings, SystemClock(), meta.client_of))
 
 
 async def states(settings: Settings) -> dict[str, NumberState]:
@@ -108,11 +90,8 @@ async def states(settings: Settings) -> dict[str, NumberState]:
     return newest
 
 
-async def write(settings: Settings, topic: Topic, home: str, event: Event) -> None:
-    producer = await start_producer(settings)
-    output = Output(topic, home, home, event, event_id(event), datetime.now(UTC))
-    await Writer(producer, settings.kafka, settings.partitions, "test").write([output])
-    await producer.stop()
+async def say(settings: Settings, topic: Topic, home: str, event: Event) -> None:
+    await write(settings, [Output(topic, home, home, event, event_id(event), datetime.now(UTC))])
 
 
 async def operator(settings: Settings, kind: str, phone_number_id: str, home: str) -> None:
@@ -126,7 +105,7 @@ async def operator(settings: Settings, kind: str, phone_number_id: str, home: st
             "at": datetime.now(UTC),
         }
     )
-    await write(settings, NUMBER_COMMANDS, home, command)
+    await say(settings, NUMBER_COMMANDS, home, command)
 
 
 def verdicts_are(settings: Settings, **wanted: str) -> Callable[[], Any]:
@@ -140,7 +119,7 @@ def verdicts_are(settings: Settings, **wanted: str) -> Callable[[], Any]:
 @pytest.mark.req("FHL-1", "FHL-2")
 async def test_metas_answers_become_verdicts_and_only_an_operator_ends_a_block(settings: Settings) -> None:
     meta = Meta()
-    async with running(settings, meta):
+    async with monitored(settings, meta):
         await eventually(verdicts_are(settings, n1="open", n2="open", n3="open"), timeout_seconds=60)
 
         async def all_available() -> bool:
@@ -156,7 +135,7 @@ async def test_metas_answers_become_verdicts_and_only_an_operator_ends_a_block(s
         await meta.change(TWO, health="AVAILABLE")
         await meta.change(THREE, quality="GREEN")
         await eventually(verdicts_are(settings, n1="halted", n2="open", n3="open"), timeout_seconds=30)
-    async with running(settings, meta):  # the latch outlives the process
+    async with monitored(settings, meta):  # the latch outlives the process
         meta.asked.clear()
         await eventually(lambda: ONE in meta.asked, timeout_seconds=60)
         assert (await states(settings))[ONE].verdict == "halted"
@@ -169,7 +148,7 @@ async def test_metas_answers_become_verdicts_and_only_an_operator_ends_a_block(s
 async def test_a_refused_token_and_the_dispatchers_words_are_obeyed(settings: Settings) -> None:
     meta = Meta()
     meta.tokens[ONE] = "EAATEST-revoked"
-    async with running(settings, meta):
+    async with monitored(settings, meta):
         await eventually(verdicts_are(settings, n1="halted", n2="open", n3="open"), timeout_seconds=60)
         reason = (await states(settings))[ONE].reason
         assert reason is not None
@@ -183,7 +162,7 @@ async def test_a_refused_token_and_the_dispatchers_words_are_obeyed(settings: Se
             at=datetime.now(UTC),
             hold_until=datetime.fromtimestamp(hold, UTC),
         )
-        await write(settings, NUMBER_EVENTS, "advisors", limited)
+        await say(settings, NUMBER_EVENTS, "advisors", limited)
         await eventually(verdicts_are(settings, n1="halted", n2="paused", n3="open"), timeout_seconds=4)
         await eventually(verdicts_are(settings, n1="halted", n2="open", n3="open"), timeout_seconds=15)
         await operator(settings, "halt", THREE, "advisors")
@@ -193,9 +172,9 @@ async def test_a_refused_token_and_the_dispatchers_words_are_obeyed(settings: Se
 async def test_each_number_is_asked_about_by_one_instance(settings: Settings) -> None:
     metas = [Meta(), Meta()]
     second = settings.model_copy(update={"instance": "second"})
-    async with running(settings, metas[0]):
+    async with monitored(settings, metas[0]):
         await eventually(lambda: len(set(metas[0].asked)) == 3, timeout_seconds=60)
-        async with running(second, metas[1]):
+        async with monitored(second, metas[1]):
             await eventually(lambda: len(metas[1].asked) > 0, timeout_seconds=60)
             metas[0].asked.clear()
             metas[1].asked.clear()

@@ -202,3 +202,28 @@ async def test_a_closed_gate_decides_nothing_and_goes_on_by_itself(kafka_bootstr
 def test_priority_is_the_order_in_which_topics_are_named() -> None:
     assert SEND_INTENTS_URGENT.name == f"{SEND_INTENTS.name}-urgent"
     assert SEND_COMMANDS.dlq.name == "send-commands-dlq"
+
+
+@pytest.mark.req("CMP-7")
+async def test_what_is_read_after_the_gate_closed_waits_for_it_to_open(kafka_bootstrap: str, topic_prefix: str) -> None:
+    """A poll waits up to 250 ms for records: the gate may close meanwhile, and then nothing may be decided."""
+    settings = settings_for(kafka_bootstrap, topic_prefix)
+    await create(settings, {})
+    closed: str | None = None
+    decided: list[str] = []
+
+    def decide(incoming: Incoming) -> list[Output]:
+        decided.append(closed or "open")
+        return copy(incoming)
+
+    loop = Loop(settings, name="copy", topics=[INPUT], decide=decide, gate=lambda: closed)
+    async with running(loop):
+        await eventually(lambda: loop.ready() is None, timeout_seconds=30)
+        for number in range(10, 15):
+            closed = "closed"
+            await feed(settings, INPUT, [record(number)])
+            assert (loop.ready(), len(decided)) == ("closed", number - 10)
+            closed = None
+            await eventually(lambda expected=number - 9: len(decided) == expected, timeout_seconds=20)
+    assert decided == ["open"] * 5
+    assert await values_of(settings, OUTPUT) == [f"a-{number}" for number in range(10, 15)]

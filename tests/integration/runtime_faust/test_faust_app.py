@@ -20,7 +20,8 @@ from harkara.contracts.audit import AuditRecord
 from harkara.contracts.commands import SendCommand
 from harkara.contracts.envelope import encode, header
 from harkara.contracts.topics import SEND_COMMANDS, Topic
-from harkara.runtime.faust_app import FaustComponent, ProjectionApp, new_app
+from harkara.runtime.faust_app import ProjectionApp, new_app
+from harkara.runtime.faust_component import FaustComponent
 from harkara.runtime.kafka import start_producer
 from harkara.runtime.loop import Incoming
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
@@ -307,7 +308,6 @@ async def test_an_event_lost_inside_faust_is_never_committed_past_and_ends_the_p
     app = new_app(settings, GROUP)
     partition = TP(settings.kafka.topic(INPUT), 0)
     consumer: Any = app.consumer
-    consumer._thread.thread_loop.close()  # made for a thread that is not started here
     consumer._committed_offset[partition] = 7
     consumer._acked[partition] = [8, 9]
     assert consumer._new_offset(partition) is None
@@ -320,6 +320,25 @@ async def test_an_event_lost_inside_faust_is_never_committed_past_and_ends_the_p
     with pytest.raises(RuntimeError, match="fold-in-0-7"):
         await app.failed()
     assert not await app.confirmed()
+    await app.close()
+
+
+async def test_a_batch_that_was_read_and_never_processed_ends_the_process(settings: ServiceSettings) -> None:
+    app = new_app(settings, GROUP)
+    partition = TP(settings.kafka.topic(INPUT), 0)
+    consumer: Any = app.consumer
+    consumer._committed_offset[partition], consumer._read_offset[partition] = 7, 7
+    consumer.missing_seconds = 0.0
+    for _ in range(2):
+        consumer._look_for_swallowed(partition)  # just sought: nothing has been read
+    assert consumer._missing_since == {}
+    consumer._read_offset[partition] = 9
+    consumer._look_for_swallowed(partition)
+    assert not app.crashed
+    consumer._look_for_swallowed(partition)
+    with pytest.raises(RuntimeError, match="fold-in-0-7"):
+        await app.failed()
+    await app.close()
 
 
 async def test_a_backlog_is_folded_whole_where_nothing_is_committed_and_rows_are_recovered(

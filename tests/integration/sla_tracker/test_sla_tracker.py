@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.runs import RunProgress, SendRun, SlaEvent
 from harkara.contracts.topics import MESSAGE_LIFECYCLE, RUN_PROGRESS, SEND_RUNS, SLA_EVENTS
 from harkara.runtime.clock import ManualClock
-from harkara.runtime.kafka import Output, Writer, start_producer
-from harkara.runtime.service import Component
-from harkara.runtime.settings import KafkaSettings
-from harkara.runtime.topic_admin import ensure_topics
+from harkara.runtime.kafka import Output
 from harkara.sla_tracker.app import components
 from harkara.sla_tracker.settings import Settings
 from tests.support.kafka import read_all
+from tests.support.services import isolated, running, write
 from tests.support.wait import eventually
 
 AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
@@ -39,16 +36,7 @@ class RunningClock(ManualClock):
 
 @pytest.fixture
 async def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> Settings:
-    made = Settings(
-        kafka=KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix),
-        partitions=3,
-        replication_factor=1,
-        data_dir=tmp_path,
-        broker_session_timeout_seconds=6.0,
-        publish_seconds=0.1,
-    )
-    await ensure_topics(made)
-    return made
+    return await isolated(Settings, kafka_bootstrap, topic_prefix, tmp_path, partitions=3, publish_seconds=0.1)
 
 
 def event(message: int, status: str, seconds: float, **more: Any) -> MessageLifecycle:
@@ -59,12 +47,6 @@ def event(message: int, status: str, seconds: float, **more: Any) -> MessageLife
         "at": AT + timedelta(seconds=seconds),
     }
     return MessageLifecycle.model_validate(fields | more)
-
-
-async def write(settings: Settings, outputs: Iterable[Output]) -> None:
-    producer = await start_producer(settings)
-    await Writer(producer, settings.kafka, settings.partitions, "test").write(outputs)
-    await producer.stop()
 
 
 async def feed(settings: Settings, events: Iterable[MessageLifecycle]) -> None:
@@ -83,19 +65,6 @@ async def accept(settings: Settings, run_id: str, expected: int) -> None:
         created_at=AT,
     )
     await write(settings, [Output(SEND_RUNS, run_id, run_id, run, run_id, AT)])
-
-
-@asynccontextmanager
-async def running(parts: list[Component]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(part.run()) for part in parts]
-    try:
-        yield
-    finally:
-        ended = [task for task in tasks if task.done()]
-        for task in reversed(tasks):
-            task.cancel()
-            await asyncio.wait([task])
-        assert not ended, ended
 
 
 async def totals(settings: Settings, run_id: str) -> tuple[int, int, int, dict[str, int]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
+from harkara.contracts.audit import AuditRecord
 from harkara.contracts.envelope import header
 from harkara.contracts.event import Event, event_id
 from harkara.contracts.intents import ClearedIntent, DispatchOrder, SendIntent
@@ -18,6 +17,7 @@ from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.numbers import NumberState
 from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import (
+    AUDIT_LOG,
     CLEARED_INTENTS,
     CLEARED_INTENTS_URGENT,
     DISPATCH_ORDERS,
@@ -28,16 +28,15 @@ from harkara.contracts.topics import (
     Topic,
 )
 from harkara.contracts.webhooks import ServiceWindow
-from harkara.runtime.kafka import Output, Writer, start_producer
-from harkara.runtime.service import Component
-from harkara.runtime.settings import KafkaSettings
-from harkara.runtime.topic_admin import ensure_topics
+from harkara.policy.governance import load
+from harkara.policy.reload import from_record
+from harkara.runtime.kafka import Output
 from harkara.window_router.app import create
 from harkara.window_router.settings import Settings
 from tests.support.kafka import produce, read_all
+from tests.support.services import GOVERNANCE_FILE, isolated, running, write
 from tests.support.wait import eventually
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "governance.yaml"
 ALONE, FIRST, SECOND = "100000000000001", "100000000000002", "100000000000003"
 PERSON = "0123456789abcdef0123456789abcdef"
 TEXT = {"type": "text", "body": "Namaste"}
@@ -46,38 +45,13 @@ TEMPLATE = {"type": "template", "name": "daily_advice", "language": "en", "body"
 
 @pytest.fixture
 async def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> Settings:
-    made = Settings(
-        kafka=KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix),
-        partitions=2,
-        replication_factor=1,
-        data_dir=tmp_path,
-        governance_file=EXAMPLE,
-        broker_session_timeout_seconds=6.0,
-    )
-    await ensure_topics(made)
-    return made
+    return await isolated(Settings, kafka_bootstrap, topic_prefix, tmp_path, governance_file=GOVERNANCE_FILE)
 
 
-@asynccontextmanager
-async def running(components: Sequence[Component]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(component.run()) for component in components]
-    try:
-        yield
-    finally:
-        ended = [task for task in tasks if task.done()]
-        for task in reversed(tasks):
-            task.cancel()
-            await asyncio.wait([task])
-        assert not ended, f"it ended by itself: {[task.exception() for task in ended]!r}"
-
-
-async def write(settings: Settings, topic: Topic, *events: tuple[str, str, Event]) -> None:
+async def feed(settings: Settings, topic: Topic, *events: tuple[str, str, Event]) -> None:
     """Events with their homes and keys."""
-    producer = await start_producer(settings)
     now = datetime.now(UTC)
-    outputs = [Output(topic, home, key, event, event_id(event), now) for home, key, event in events]
-    await Writer(producer, settings.kafka, settings.partitions, "test").write(outputs)
-    await producer.stop()
+    await write(settings, [Output(topic, home, key, event, event_id(event), now) for home, key, event in events])
 
 
 def cleared(message: str, home: str = "advisors", **more: Any) -> tuple[str, str, ClearedIntent]:
@@ -141,14 +115,14 @@ def plan_of(order: DispatchOrder) -> list[tuple[str, str]]:
 
 @pytest.mark.req("RTW-1", "RTW-2", "RTW-3")
 async def test_forms_follow_the_windows_and_numbers_their_state(settings: Settings) -> None:
-    await write(
+    await feed(
         settings,
         SERVICE_WINDOWS,
         window(ALONE, ALONE, timedelta(hours=1)),
         window(SECOND, "advisors", timedelta(days=2)),
     )
-    await write(settings, NUMBER_STATE, halted(FIRST))
-    await write(
+    await feed(settings, NUMBER_STATE, halted(FIRST))
+    await feed(
         settings,
         CLEARED_INTENTS,
         cleared("m-session1", ALONE),
@@ -156,7 +130,7 @@ async def test_forms_follow_the_windows_and_numbers_their_state(settings: Settin
         cleared("m-fallback", fallback_template=TEMPLATE),
         cleared("m-template", ALONE, content=TEMPLATE),
     )
-    await write(settings, CLEARED_INTENTS_URGENT, cleared("m-urgent-1", ALONE, content=TEMPLATE, priority=3))
+    await feed(settings, CLEARED_INTENTS_URGENT, cleared("m-urgent-1", ALONE, content=TEMPLATE, priority=3))
     async with running(create(settings).components):
         decided = await until_decided(settings, "m-session1", "m-closed-1", "m-fallback", "m-template", "m-urgent-1")
     assert decided.pop("m-closed-1") == "window_closed"
@@ -175,7 +149,7 @@ async def test_a_record_that_is_none_goes_to_the_dlq_and_blocks_nothing(settings
     partition = partition_for(ALONE, settings.partitions)
     name = settings.kafka.topic(CLEARED_INTENTS)
     await produce(settings.kafka.bootstrap, name, [(b"x", b'{"home": 1}')], partition=partition)
-    await write(settings, CLEARED_INTENTS, cleared("m-behind-1", ALONE, content=TEMPLATE))
+    await feed(settings, CLEARED_INTENTS, cleared("m-behind-1", ALONE, content=TEMPLATE))
     async with running(create(settings).components):
         assert (await until_decided(settings, "m-behind-1"))["m-behind-1"] == "routed"
     [dead] = await read_all(settings.kafka.bootstrap, settings.kafka.topic(CLEARED_INTENTS.dlq))
@@ -184,12 +158,82 @@ async def test_a_record_that_is_none_goes_to_the_dlq_and_blocks_nothing(settings
 
 async def test_without_its_replica_it_routes_nothing_and_then_goes_on_by_what_it_learnt(settings: Settings) -> None:
     """The window is opened while the router is blind: routed at once, the message would have been refused."""
-    replica, routing = create(settings).components
+    replica, routing, _ = create(settings).components
     async with running([routing]):
-        await write(settings, CLEARED_INTENTS, cleared("m-waits-01", ALONE))
+        await feed(settings, CLEARED_INTENTS, cleared("m-waits-01", ALONE))
         await eventually(lambda: "nothing is routed" in (routing.ready() or ""), timeout_seconds=30)
-        await write(settings, SERVICE_WINDOWS, window(ALONE, ALONE, timedelta(0)))
+        await feed(settings, SERVICE_WINDOWS, window(ALONE, ALONE, timedelta(0)))
         async with running([replica]):
             assert (await until_decided(settings, "m-waits-01"))["m-waits-01"] == "routed"
             assert routing.ready() is None
     assert plan_of((await orders(settings))["m-waits-01"]) == [(ALONE, "session")]
+
+
+POLICY = GOVERNANCE_FILE.read_text(encoding="utf-8")
+
+
+async def test_a_changed_policy_counts_from_the_next_message_and_a_wrong_one_never(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """Its version is on every order, and each version that was in force is in the audit log with its content."""
+    file = tmp_path / "governance.yaml"
+    file.write_text(POLICY, encoding="utf-8")
+    settings = await isolated(Settings, kafka_bootstrap, topic_prefix, tmp_path, governance_file=file)
+    first = load(file)
+    async with running(create(settings).components):
+        await feed(settings, CLEARED_INTENTS, cleared("m-first-0001", category="utility", content=TEMPLATE))
+        await until_decided(settings, "m-first-0001")
+        file.write_text(POLICY.replace("pools:", "pools: ["), encoding="utf-8")
+        await eventually(lambda: REGISTRY.get_sample_value("harkara_policy_refused") == 1, timeout_seconds=20)
+        await feed(settings, CLEARED_INTENTS, cleared("m-second-001", category="utility", content=TEMPLATE))
+        await until_decided(settings, "m-second-001")
+        file.write_text(POLICY.replace("window_margin_minutes: 10", "window_margin_minutes: 20"), encoding="utf-8")
+        await eventually(lambda: REGISTRY.get_sample_value("harkara_policy_refused") == 0, timeout_seconds=20)
+        await feed(settings, CLEARED_INTENTS, cleared("m-third-0001", category="utility", content=TEMPLATE))
+        await until_decided(settings, "m-third-0001")
+    newest = load(file)
+    assert newest.version != first.version
+    versions = {message: order.policy_version for message, order in (await orders(settings)).items()}
+    assert versions == {
+        "m-first-0001": first.version, "m-second-001": first.version, "m-third-0001": newest.version,
+    }  # fmt: skip
+    recorded = await audited(settings, "policy_applied")
+    assert [each.subject for each in recorded] == [first.version, newest.version]
+    for each, expected in zip(recorded, (first, newest), strict=True):
+        assert from_record(each.details["content"], each.subject).routing == expected.routing
+
+
+@pytest.mark.req("B16", "CMP-16")
+async def test_quiet_hours_delay_a_message_and_a_contracted_window_leaves_a_record(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """Quiet are the hours around now, so that the test is the same at any time of day."""
+    now = datetime.now(UTC)
+    quiet = f"{now - timedelta(hours=2):%H:%M}-{now + timedelta(hours=2):%H:%M}"
+    contracted = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}"
+    text = POLICY.replace("    utility: none\n", f'    utility: "{quiet}"\n', 1)
+    text = text.replace('hours: "05:55-06:05"', f'hours: "{contracted}"').replace(
+        "time_zone: Asia/Kolkata", "time_zone: UTC"
+    )
+    file = tmp_path / "governance.yaml"
+    file.write_text(text, encoding="utf-8")
+    settings = await isolated(Settings, kafka_bootstrap, topic_prefix, tmp_path, governance_file=file)
+    utility: dict[str, Any] = {"category": "utility", "content": TEMPLATE, "time_zone": "UTC"}
+    async with running(create(settings).components):
+        await feed(settings, CLEARED_INTENTS, cleared("m-waits-0001", **utility))
+        await feed(settings, CLEARED_INTENTS, cleared("m-urgent-001", send_window="morning-advice", **utility))
+        await until_decided(settings, "m-waits-0001", "m-urgent-001")
+    found = await orders(settings)
+    waits, urgent = found["m-waits-0001"], found["m-urgent-001"]
+    assert waits.not_before is not None and timedelta(hours=1) < waits.not_before - now < timedelta(hours=2, minutes=1)
+    assert waits.hours[0].start == waits.not_before
+    assert urgent.not_before is None and urgent.hours[0].end - now < timedelta(hours=1, minutes=1)
+    [exception] = await audited(settings, "quiet_hours_exception")
+    assert exception.subject == "m-urgent-001" and exception.details["send_window"] == "morning-advice"
+
+
+async def audited(settings: Settings, action: str) -> list[AuditRecord]:
+    """The audit records of an action, in their order."""
+    records = await read_all(settings.kafka.bootstrap, settings.kafka.topic(AUDIT_LOG))
+    found = [AuditRecord.model_validate_json(record.value or b"") for record in records]
+    return sorted((each for each in found if each.action == action), key=lambda each: each.at)

@@ -12,12 +12,13 @@ from harkara.compliance_guard import core
 from harkara.compliance_guard.standings import Standings
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import ConsentEvent, ConsentState
-from harkara.contracts.intents import ClearedIntent, SendIntent
+from harkara.contracts.intents import ClearedIntent, SendIntent, Text
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.topics import CONSENT_STATE
 from harkara.contracts.webhooks import InboundMessage
 from harkara.policy.clearance import Question, Word, decide
-from harkara.policy.optout import Keywords
+from harkara.policy.commands import Commands, Said
+from harkara.policy.confirmations import confirmation
 from harkara.runtime.kafka import Output
 from tests.unit.policy.cases import NOW, PERSON, intent, policy
 
@@ -97,7 +98,7 @@ def inbound(**more: Any) -> InboundMessage:
     ],
 )
 def test_a_word_of_the_person_changes_every_purpose(fields: dict[str, Any], standing: str | None) -> None:
-    outputs = core.heard(inbound(**fields), Keywords())
+    outputs = heard(inbound(**fields))
     if standing is None:
         assert outputs == []
         return
@@ -106,7 +107,98 @@ def test_a_word_of_the_person_changes_every_purpose(fields: dict[str, Any], stan
     assert isinstance(output.event, ConsentEvent)
     assert (output.event.standing, output.event.purpose, output.event.at) == (standing, None, NOW)
     assert output.event.source == "keyword" and "wamid.1" in output.event.proof
-    assert [o.id for o in core.heard(inbound(**fields), Keywords())] == [output.id]
+    assert [o.id for o in heard(inbound(**fields))] == [output.id]
+
+
+def heard(message: InboundMessage) -> list[Output]:
+    return core.heard(message, Commands().read(message.text, message.button_payload))
+
+
+@pytest.mark.req("CMP-2")
+def test_an_opt_out_cancels_what_was_accepted_until_it_was_heard_as_the_same_event() -> None:
+    [stop] = heard(inbound(text="STOP"))
+    assert isinstance(stop.event, ConsentEvent)
+    assert stop.event.at == NOW and stop.event.cancels_until == NOW + timedelta(seconds=2)
+    [start] = heard(inbound(text="START"))
+    assert isinstance(start.event, ConsentEvent) and start.event.cancels_until is None
+
+
+@pytest.mark.req("CMP-5")
+@pytest.mark.parametrize(
+    ("text", "standing", "days", "language"),
+    [
+        ("PAUSE", "paused", None, None),
+        ("pausar por 7 dias", "paused", 7, "pt"),
+        ("विराम १ दिन", "paused", 1, "hi"),
+        ("resume", "resumed", None, None),
+        ("सुरू ठेवा", "resumed", None, "mr"),
+        ("थांबवा", "opted_out", None, "mr"),
+        ("iniciar", "opted_in", None, "pt"),
+    ],
+)
+def test_each_command_is_a_change_of_consent_in_its_language(
+    text: str, standing: str, days: int | None, language: str | None
+) -> None:
+    [output] = heard(inbound(text=text))
+    assert isinstance(output.event, ConsentEvent)
+    assert (output.event.standing, output.event.language) == (standing, language)
+    assert output.event.until == (None if days is None else NOW + timedelta(days=days))
+    assert output.event.origin == "whatsapp"
+
+
+def test_help_changes_nothing_and_a_clock_that_is_ahead_says_nothing_in_the_future() -> None:
+    assert heard(inbound(text="help")) == []
+    [output] = heard(inbound(text="START", sent_at=NOW + timedelta(days=30)))
+    assert isinstance(output.event, ConsentEvent) and output.event.at == NOW + timedelta(seconds=2)
+
+
+def answer(text: str, **more: Any) -> SendIntent | None:
+    message = inbound(**({"text": text} | more))
+    said = Commands().read(text)
+    assert said is not None
+    return core.answer_to(message, confirmation(said, None, None), said)
+
+
+@pytest.mark.req("CMP-5")
+def test_a_confirmation_is_one_urgent_text_by_the_number_that_was_written_to() -> None:
+    intent, again, other = answer("STOP"), answer("STOP"), answer("STOP", wamid="wamid.2")
+    assert intent is not None and again is not None and other is not None
+    assert intent.hash() == again.hash() and intent.message_id == again.message_id != other.message_id
+    assert (intent.sender, intent.to, intent.priority) == ("100000000000002", "+919999912345", 3)
+    assert isinstance(intent.content, Text) and "START" in intent.content.body
+    assert intent.expires_at == NOW + timedelta(minutes=30, seconds=2)
+    assert answer("STOP", from_phone=None) is None
+    in_another_language = core.answer_to(inbound(text="STOP"), "Sua inscrição foi cancelada.", Said("stop"))
+    assert in_another_language is not None and in_another_language.message_id == intent.message_id
+
+
+@pytest.mark.req("CMP-5")
+@pytest.mark.parametrize(
+    ("word", "outcome"),
+    [
+        (None, "cleared"), (Word("opted_in"), "cleared"), (Word("opted_out"), "cleared"), (Word("paused"), "cleared"),
+        (Word("blocked"), "blocked"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mode", ["opt_out", "explicit"])
+def test_a_confirmation_goes_to_whoever_is_not_blocked(word: Word | None, outcome: str, mode: str) -> None:
+    intent = answer("STOP")
+    assert intent is not None
+    question = Question(intent, NOW, PERSON, word, answers=NOW)
+    outputs = core.outputs(question, decide(question, policy(compliance={"consent_mode": mode}), NOW), NOW)
+    if outcome == "cleared":
+        assert outputs[-1].topic.name == "cleared-intents-urgent"
+        assert isinstance(outputs[-1].event, ClearedIntent) and outputs[-1].event.answers == NOW
+    else:
+        rejected = outputs[1].event
+        assert isinstance(rejected, MessageLifecycle) and rejected.reason is not None
+        assert rejected.reason.code == outcome and outputs[-1].topic.name == "audit-log"
+
+
+def test_nobody_else_may_pass_as_a_confirmation() -> None:
+    """What marks one is in the guard's own event, which producers cannot write into an intent."""
+    with pytest.raises(ValueError, match="answers"):
+        SendIntent.model_validate(intent().model_dump() | {"answers": NOW})
 
 
 def word(event: str, standing: str, seconds: float, **more: Any) -> ConsentEvent:
@@ -129,6 +221,7 @@ def test_the_projection_is_the_same_in_any_order_and_repetition() -> None:
         word("b", "opted_out", 5, purpose="marketing", source="meta_preference"),
         word("c", "opted_out", 5),
         word("d", "opted_in", 5, purpose="transactional"),
+        word("e", "blocked", 3, source="operator"),
     ]
     ends = {ConsentState.model_validate(fold([*order, *order])[-1]).model_dump_json() for order in permutations(events)}
     assert len(ends) == 1
@@ -136,12 +229,21 @@ def test_the_projection_is_the_same_in_any_order_and_repetition() -> None:
     assert [row["version"] for row in rows] == list(range(1, len(rows) + 1))
 
 
-@pytest.mark.parametrize("source", ["api", "keyword"])
+@pytest.mark.parametrize("source", ["api", "operator", "keyword", "kafka", "import", "meta_preference"])
 def test_only_an_operator_lifts_a_block(source: str) -> None:
-    blocked = word("a", "blocked", 0, source="operator")
-    rows = fold([blocked, word("b", "opted_in", 5, source=source)])
-    state = ConsentState.model_validate(rows[-1])
-    assert state.denies("marketing", NOW) == ("blocked" if source == "keyword" else None)
+    """In whichever order it is heard, and whatever the person says before, in between and after."""
+    lifts = source in ("api", "operator")
+    said = [
+        word("a", "opted_in", -1),
+        word("b", "blocked", 0, source="operator"),
+        word("c", "opted_in", 5, source=source),
+    ]
+    for order in permutations(said):
+        state = ConsentState.model_validate(fold(list(order))[-1])
+        assert state.denies("marketing", NOW) == (None if lifts else "blocked")
+    for late in ("opted_out", "paused", "resumed"):
+        still = ConsentState.model_validate(fold([*said[:2], word("d", late, 6, source=source)])[-1])
+        assert still.denies("marketing", NOW + timedelta(days=9)) == "blocked", late
 
 
 def held(standings: Standings) -> tuple[Word | None, Word | None]:

@@ -10,19 +10,19 @@ from typing import Any
 from harkara.contracts.commands import SendCommand
 from harkara.contracts.lifecycle import MessageLifecycle, State, advance
 from harkara.contracts.numbers import NumberState, Verdict
+from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import (
     number_changed,
     place_waiting,
     recover,
     start_calls,
-    take_command,
-    take_echo,
     take_order,
     tick,
 )
+from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import evolve
+from harkara.dispatcher.holds import hold_barred
 from harkara.dispatcher.journal import Entry, decoded, encoded
-from harkara.dispatcher.pacing import Limits
 from harkara.dispatcher.plan import DispatchPolicy, NumberFacts, Surroundings
 from harkara.dispatcher.projection import Emission, implied
 from harkara.dispatcher.scribe import Scribe
@@ -30,6 +30,7 @@ from harkara.dispatcher.settle import settle
 from harkara.dispatcher.state import LaneState, Message
 from harkara.graph_api.errors import policy_for
 from harkara.graph_api.outcome import Accepted, GraphError, InDoubt, NotSent, Outcome, Refused
+from harkara.policy.pacing import Limits
 
 START = 1_800_000_000.0
 ONE, TWO, THREE = "100000000000011", "100000000000012", "100000000000013"
@@ -147,6 +148,9 @@ class HandDriven:
         if (message_id, number) in self.under_way:
             self.under_way.remove((message_id, number))
         self.write(lambda scribe: settle(scribe, self.around, message_id, number, outcome))
+        if isinstance(outcome, Refused) and outcome.policy.stops_numbers:  # as the shell does, whoever still waited
+            by = next(sender for m, n, sender, _ in self.attempts if (m, n) == (message_id, number))
+            self.write(lambda scribe: hold_barred(scribe, self.around, by, outcome, own=True))
         self.round()
 
     def echo(self, message_id: str = "message-1", attempt: int = 1, number: str | None = ONE) -> None:
@@ -162,11 +166,19 @@ class HandDriven:
         self.write(lambda scribe: take_command(scribe, self.around, command))
         self.round()
 
-    def verdict(self, number: str, verdict: Verdict, version: int = 1, until: float | None = None) -> None:
-        """The number's state on its topic changes."""
+    def verdict(
+        self,
+        number: str,
+        verdict: Verdict,
+        version: int = 1,
+        until: float | None = None,
+        resumed_at: float | None = None,
+    ) -> None:
+        """The number's state on its topic changes; `resumed_at`: an operator's word on it."""
         self.states[number] = NumberState.model_validate(
             {"phone_number_id": number, "home": HOME, "version": version, "verdict": verdict,
-             "until": None if until is None else iso(until), "updated_at": iso(self.now)}
+             "until": None if until is None else iso(until), "updated_at": iso(self.now),
+             "resumed_at": None if resumed_at is None else iso(resumed_at)}
         )  # fmt: skip
         self.write(lambda scribe: number_changed(scribe, self.around, number))
         self.round()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,23 +67,46 @@ def test_events_of_an_entry_are_the_same_whoever_writes_them() -> None:
     assert len({each.id for each in lane.emissions()}) == len(first)
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), st.floats(0, 100)), max_size=60))
-def test_timers_give_each_message_once_at_its_newest_time(rows: list[tuple[int, float]]) -> None:
-    timers = Timers()
-    due: dict[str, float] = {}
+@dataclass
+class Dated:
+    """Something that can be due."""
+
+    name: int
+    due: float | None = None
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.one_of(st.none(), st.floats(0, 100))), max_size=60))
+def test_timers_give_each_message_once_at_its_newest_time(rows: list[tuple[int, float | None]]) -> None:
+    timers, items = Timers[Dated](), [Dated(n) for n in range(21)]
     for number, at in rows:
-        message_id = f"message-{number}"
-        if message_id in due:
-            timers.discard(message_id, due[message_id])
-        timers.add(message_id, at)
-        due[message_id] = at
-    seen: dict[str, float] = {}
+        timers.move(items[number], at)
+    due = {item.name: item.due for item in items if item.due is not None}
+    seen: dict[int, float] = {}
     while (at_next := timers.next_due()) is not None:
-        for message_id in timers.take_due(at_next, 5):
-            assert message_id not in seen
-            seen[message_id] = at_next
+        for item in timers.take_due(at_next, 5):
+            assert item.name not in seen and item.due is None
+            seen[item.name] = at_next
     assert seen.keys() == due.keys()
-    assert all(0 <= seen[message_id] - due[message_id] <= 0.05 + 1e-9 for message_id in due)
+    assert all(0 <= seen[name] - due[name] <= 0.05 + 1e-9 for name in due)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.booleans()), max_size=200))
+def test_timers_forget_what_has_ended_and_what_is_moved_while_it_is_due(rows: list[tuple[int, int, bool]]) -> None:
+    timers, items, now, given_ = Timers[Dated](), [Dated(n) for n in range(10)], 0.0, list[tuple[float, float]]()
+    wanted: dict[int, float] = {}
+    for number, later, ends in rows:
+        now += 0.05 * later
+        for item in timers.take_due(now, 1 + later):
+            given_.append((wanted.pop(item.name), now))
+        due = None if ends else now + later
+        timers.move(items[number], due)
+        wanted.pop(number, None)
+        if due is not None:
+            wanted[number] = due
+        held = sum(len(bucket.items) for bucket in timers._buckets.values())
+        assert held <= 2 * sum(bucket.live for bucket in timers._buckets.values()) <= 2 * len(items)
+    assert all(at >= due for due, at in given_)
+    assert {item.name for item in timers.take_due(1e6, 1000)} == wanted.keys()
 
 
 def test_the_horizon_keeps_seven_days_and_then_forgets_in_parts() -> None:
@@ -112,6 +137,7 @@ def test_failpoints_are_inert_unset_and_refuse_what_they_do_not_know() -> None:
             Failpoints.parse(wrong)
 
 
+@pytest.mark.req("DSP-20")
 def test_the_last_gate_closes_for_each_reason() -> None:
     reasons = {}
     for name in ("open", "halted", "cancelled", "expired", "window"):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from harkara.contracts.lifecycle import ENDS
-from harkara.dispatcher.pacing import Limits
 from harkara.dispatcher.state import LaneState
 from harkara.graph_api.outcome import Accepted, InDoubt, NotSent, Outcome
+from harkara.policy.pacing import Limits
 from tests.unit.dispatcher.lanes import ONE, TWO, HandDriven, order, refused
 
 PER_SECOND, PER_MINUTE = 3, 9
@@ -43,14 +43,16 @@ class LaneMachine(RuleBasedStateMachine):
         self.count = 0
         self.version = 0
         self.called_at: dict[str, list[float]] = defaultdict(list)
+        self.made: dict[tuple[str, int], tuple[str, float]] = {}
         self.seen = 0
         self.maybe_taken: dict[str, int] = defaultdict(int)
         self.before_crash: list[tuple[str, int]] = []
 
     def _note(self) -> None:
         """Every new call may have been taken; the call of a message whose older call may have been is a duplicate."""
-        for message_id, _, number, _ in self.lane.attempts[self.seen :]:
+        for message_id, attempt, number, _ in self.lane.attempts[self.seen :]:
             self.called_at[number].append(self.lane.now)
+            self.made[message_id, attempt] = number, self.lane.now
             assert self.maybe_taken[message_id] == 0, "called again although Meta may have it"
             self.maybe_taken[message_id] += 1
         self.seen = len(self.lane.attempts)
@@ -82,6 +84,9 @@ class LaneMachine(RuleBasedStateMachine):
         message_id, attempt = self.lane.under_way[which % len(self.lane.under_way)]
         if not isinstance(outcome, Accepted | InDoubt):
             self.maybe_taken[message_id] -= 1
+        if isinstance(outcome, NotSent):  # it never left: for Meta there was no call
+            number, at = self.made[message_id, attempt]
+            self.called_at[number].remove(at)
         self.lane.answer(outcome, message_id, attempt)
         self._note()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.numbers import NumberEvent
 from harkara.contracts.topics import CONSENT_EVENTS, DISPATCH_ORDERS
 from harkara.graph_api.outcome import NotSent
-from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, THREE, TWO, HandDriven, order, policy, refused
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, THREE, TIMEOUT, TWO, HandDriven, order, policy, refused
 
 
 @pytest.mark.req("DSP-11")
@@ -28,6 +29,60 @@ def test_three_attempts_then_failed_and_a_dead_letter() -> None:
     assert dead[0].event.to == "+919999950050"
     assert dead[0].event.template is not None and dead[0].event.template.body == ("Asha",)
     assert "131016" in (dead[0].dlq_reason or "")
+
+
+class TestRedrive:
+    """The copy of a failed message's order on the DLQ, written to its topic again."""
+
+    def failed(self, **more: Any) -> tuple[HandDriven, dict[str, Any]]:
+        lane = HandDriven()
+        lane.take(order(**more))
+        lane.answer(refused(131026))
+        (dead,) = [each for each in lane.emissions() if each.topic == DISPATCH_ORDERS.dlq]
+        return lane, dead.event.model_dump(mode="json", exclude_none=True)
+
+    def test_it_goes_on_with_the_next_attempt_however_often_the_letter_comes(self) -> None:
+        lane, letter = self.failed()
+        lane.take(letter, letter)
+        assert [(each[0], each[1]) for each in lane.attempts] == [("message-1", 1), ("message-1", 2)]
+        lane.crash()
+        lane.answer(ACCEPTED, "message-1", 2)
+        lane.take(letter)
+        assert lane.status() == "submitted"
+        assert len(lane.attempts) == 2
+
+    def test_after_another_failure_the_old_letter_does_nothing_and_the_new_one_does(self) -> None:
+        lane, letter = self.failed()
+        lane.take(letter)
+        lane.answer(refused(131026))
+        lane.take(letter)
+        assert len(lane.attempts) == 2
+        newest = [each for each in lane.emissions() if each.topic == DISPATCH_ORDERS.dlq][-1]
+        lane.take(newest.event.model_dump(mode="json", exclude_none=True))
+        assert [each[1] for each in lane.attempts] == [1, 2, 3]
+
+    def test_a_person_who_said_no_a_cancel_and_the_deadline_stop_it(self) -> None:
+        lane, letter = self.failed(life=600.0)
+        lane.command("cancel_message", "message-1")
+        lane.take(letter)
+        assert lane.status() == "cancelled"
+        lane, letter = self.failed(life=600.0)
+        lane.now += 601
+        lane.take(letter)
+        assert lane.status() == "expired"
+        assert len(lane.attempts) == 1
+
+    def test_one_with_an_older_attempt_of_unknown_fate_has_no_letter_that_reopens_it(self) -> None:
+        lane = HandDriven()
+        lane.take(order(category="service"))
+        lane.answer(TIMEOUT)
+        lane.round(61)
+        lane.command("resolve_in_doubt", "message-1", resolution="resend")
+        lane.answer(refused(131026))
+        letters = [each.event for each in lane.emissions() if each.topic == DISPATCH_ORDERS.dlq]
+        for letter in letters:
+            lane.take(letter.model_dump(mode="json", exclude_none=True))
+        assert len(lane.attempts) == 2
 
 
 def test_a_retry_waits_for_its_delay() -> None:
@@ -82,18 +137,30 @@ def test_a_halt_of_the_token_takes_numbers_with_the_same_token_along() -> None:
     assert {target for scope, target in lane.state.holds if scope == "number"} == {ONE, TWO}
 
 
-def test_only_a_newer_word_of_open_ends_a_halt() -> None:
+def test_only_an_operators_later_resume_ends_a_halt() -> None:
     lane = HandDriven()
-    lane.verdict(ONE, "open", version=4)
+    lane.verdict(ONE, "open", version=4, resumed_at=START - 60)
     lane.take(order())
     lane.now += 1
     lane.answer(refused(190, 401))
-    lane.verdict(ONE, "open", version=4)
+    lane.verdict(ONE, "open", version=5, resumed_at=START - 60)  # a health poll's, that knows nothing of the halt yet
     assert lane.status() == "held"
     lane.now += 5
-    lane.verdict(ONE, "halted", version=5)
-    lane.verdict(ONE, "open", version=6)
+    lane.verdict(ONE, "halted", version=6, resumed_at=START - 60)
+    assert lane.status() == "held"
+    lane.verdict(ONE, "pause_proactive", version=7, resumed_at=lane.now)
+    lane.verdict(ONE, "open", version=8, resumed_at=lane.now)
     assert [each[1] for each in lane.attempts] == [1, 2]
+
+
+def test_an_operators_resume_ends_a_pause_of_the_lanes_own() -> None:
+    lane = HandDriven()
+    lane.take(order())
+    lane.answer(refused(131048))
+    lane.round(10)
+    assert len(lane.attempts) == 1
+    lane.verdict(ONE, "open", version=2, resumed_at=lane.now)
+    assert len(lane.attempts) == 2
 
 
 def test_a_number_scoped_rate_error_pauses_the_number_and_tells_so() -> None:
@@ -114,7 +181,9 @@ def test_the_pair_limit_holds_only_the_pair() -> None:
     lane.take(order("message-2", **same), order("message-3"))
     assert [each[0] for each in lane.attempts] == ["message-1", "message-3"]
     lane.round(1.3)
-    assert {each[0] for each in lane.attempts[2:]} == {"message-1", "message-2"}
+    assert [each[0] for each in lane.attempts[2:]] == ["message-1"]  # one recipient's messages keep their order
+    lane.answer(ACCEPTED)
+    assert [each[0] for each in lane.attempts[3:]] == ["message-2"]
 
 
 def test_too_fast_slows_the_number_and_moves_no_queue() -> None:

@@ -101,9 +101,8 @@ def test_a_pair_takes_45_at_once_and_then_one_in_six_seconds() -> None:
     assert [platform.code() for _ in range(46)] == [None] * 45 + [131056]
 
 
-def test_pairs_are_forgotten_only_when_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harkara.graph_simulator.limits.MAX_PAIRS", 2)
-    pairs = PairLimits()
+def test_pairs_are_forgotten_only_when_whole() -> None:
+    pairs = PairLimits(max_pairs=2)
     for _ in range(45):
         assert pairs.take("1", "a", 0.0)
     assert pairs.take("1", "b", 0.0)

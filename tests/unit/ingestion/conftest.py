@@ -18,6 +18,7 @@ from harkara.graph_api.signature import HEADER, sign
 from harkara.ingestion.acceptance import RunAcceptance
 from harkara.ingestion.known import Known
 from harkara.ingestion.routes import Api, build_app
+from harkara.ingestion.standing import Standings
 from harkara.ingestion.webhooks import Webhooks
 from harkara.policy.governance import Governance, load
 from harkara.runtime.api_keys import ApiKey, ApiKeys
@@ -114,7 +115,7 @@ def api_keys() -> ApiKeys:
 @pytest.fixture
 async def running(governance: Governance) -> AsyncIterator[Running]:
     log, known, clock = Log(), Known(), ManualClock(NOW)
-    api = Api(governance, PEPPER, log, known, clock, RunAcceptance(log, known, clock))
+    api = Api(governance, PEPPER, log, known, clock, RunAcceptance(log, known, clock), Standings(governance, known))
     webhooks = Webhooks((SECRET, "another"), VERIFY_TOKEN, log, clock, 6)
     app = build_app(api, webhooks, api_keys())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingestion") as http:

@@ -10,8 +10,6 @@ import pytest
 
 from harkara.contracts.identity import derived_message_id, derived_run_id, person_key
 from harkara.contracts.intents import Media, Template, Text
-from harkara.contracts.numbers import NumberState, QueueState
-from harkara.contracts.topics import NUMBER_STATE, QUEUE_STATE
 from harkara.ingestion.acceptance import MOST_FAULTS_SHOWN
 from harkara.ingestion.edge import BODY_LIMITS
 from harkara.ingestion.effects import Unavailable
@@ -220,24 +218,6 @@ async def test_many_messages_need_an_idempotency_key(running: Running, path: str
 async def test_an_idempotency_key_has_a_shape(running: Running) -> None:
     answer = await running.post("/api/v1/send", {"to": TO, "message": "x"}, key=FIXED_KEY, idem="x" * 201)
     assert (answer.status_code, answer.json()["code"]) == (422, "VALIDATION_FAILED")
-
-
-@pytest.mark.req("ING-11")
-async def test_the_answer_says_where_the_message_stands(running: Running) -> None:
-    queue = QueueState(
-        phone_number_id=FIRST, home="advisors", queued=9, scheduled=3, held=1, in_flight=1, in_doubt=0,
-        sent_last_minute=0, sent_today=0, updated_at=NOW,
-    )  # fmt: skip
-    running.known.apply(QUEUE_STATE, FIRST, queue)
-    found = (await running.post("/api/v1/send", {"to": TO, "message": "x"}, key=POOL_KEY)).json()
-    assert found["position"] == 11
-    # two numbers of the `governance` profile at 20 a minute each: 11 messages take 16.5 s
-    assert datetime.fromisoformat(found["estimatedDelivery"]) == NOW + timedelta(seconds=16.5)
-    for number in (FIRST, SECOND):
-        state = NumberState(phone_number_id=number, home="advisors", version=1, verdict="halted", updated_at=NOW)
-        running.known.apply(NUMBER_STATE, number, state)
-    halted = (await running.post("/api/v1/send", {"to": TO, "message": "x"}, key=POOL_KEY)).json()
-    assert (halted["position"], halted["estimatedDelivery"]) == (11, None)
 
 
 # --- batches -----------------------------------------------------------------------------------------------------

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from harkara.contracts.intents import SendIntent, Text
 from harkara.contracts.runs import AudienceRow, SendRun
 from harkara.contracts.topics import SEND_INTENTS, SEND_INTENTS_URGENT, SEND_RUNS
-from harkara.ingestion.core import Sender, by_home, choose_sender, emitted, per_second, slot
+from harkara.ingestion.core import Sender, by_home, choose_sender, emitted, slot
 from harkara.ingestion.known import MOST_RUNS, Known
 from harkara.ingestion.requests import e164
-from harkara.policy.governance import BUILT_IN_PROFILES, Profile
 from tests.unit.ingestion.conftest import NOW
 
 
@@ -68,20 +67,6 @@ def test_several_senders_of_one_home_are_that_home() -> None:
     pool = by_home([Sender("n1", "pool"), Sender("n2", "pool"), Sender("n1", "pool")])
     assert choose_sender(pool, "p") == Sender("pool", "pool")
     assert choose_sender(by_home([Sender("n1", "pool")]), "p") == Sender("n1", "pool")
-
-
-@pytest.mark.parametrize(
-    ("profile", "pace"),
-    [
-        (BUILT_IN_PROFILES["cloud-api"], 80),
-        (BUILT_IN_PROFILES["governance"], 20 / 60),
-        (BUILT_IN_PROFILES["conservative"], 0.2),
-        (Profile(per_second=10, per_hour=3600), 1),
-        (Profile(per_second=10, base_delay_ms=500, max_jitter_ms=1000), 1),
-    ],
-)
-def test_the_pace_of_a_profile(profile: Profile, pace: float) -> None:
-    assert per_second(profile) == pytest.approx(pace)
 
 
 @pytest.mark.parametrize(

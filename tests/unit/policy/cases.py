@@ -30,6 +30,7 @@ def policy(**more: Any) -> Governance:
         "numbers": [number(ALONE), number(FIRST), number(SECOND)],
         "pools": [{"name": "advisors", "numbers": [FIRST, SECOND]}],
         "compliance": {"consent_mode": "opt_out"},
+        "routing": {"quiet_hours": {"utility": "none", "marketing": "none"}},
     }
     return Governance.model_validate(content | more)
 

@@ -8,10 +8,23 @@ from typing import Any
 import pytest
 
 from harkara.contracts.consent import ConsentEvent, ConsentState, advance_consent
+from harkara.contracts.event import Decision
 from harkara.contracts.intents import SendIntent
-from harkara.policy.clearance import Cleared, Question, Rejected, Word, country_of, decide, purpose_of, word_of
+from harkara.policy.clearance import (
+    Cleared,
+    Question,
+    Rejected,
+    Word,
+    country_of,
+    decide,
+    inputs_of,
+    purpose_of,
+    verdict_of,
+    word_of,
+)
+from harkara.policy.explain import decided_again
 from harkara.policy.governance import Governance
-from tests.unit.policy.cases import NOW, PERSON, TEMPLATE, TEXT, intent, policy
+from tests.unit.policy.cases import ALONE, NOW, PERSON, TEMPLATE, TEXT, intent, number, policy
 
 LISTED = {"compliance": {"consent_mode": "opt_out", "do_not_message": [PERSON]}}
 EXPLICIT = {"compliance": {"consent_mode": "explicit"}}
@@ -55,6 +68,8 @@ def test_an_intent_that_may_go_gets_its_home_and_its_end() -> None:
         ({}, Word("opted_in"), EXPLICIT, "cleared"),
         ({}, Word("opted_out"), EXPLICIT, "opted_out"),
         ({}, Word("paused", NOW - HOUR), EXPLICIT, "no_opt_in"),
+        ({}, Word("paused", NOW - HOUR, "opted_in"), EXPLICIT, "cleared"),
+        ({}, Word("paused", NOW + HOUR, "opted_in"), EXPLICIT, "paused"),
         ({"expires_at": NOW}, None, {}, "expired_already"),
         ({"not_before": NOW + 25 * HOUR}, None, {}, "never_due"),
         ({"not_before": NOW + 25 * HOUR, "expires_at": NOW + 26 * HOUR}, None, {}, "cleared"),
@@ -121,3 +136,99 @@ def test_marketing_asks_for_consent_to_marketing_and_everything_else_for_transac
 )
 def test_the_country_is_the_numbers(phone: str, country: str | None) -> None:
     assert country_of(phone) == country
+
+
+@pytest.mark.req("B11")
+@pytest.mark.parametrize("word", [None, Word("opted_in"), Word("paused", NOW - HOUR, "opted_in"), Word("opted_out")])
+def test_a_verdict_is_reached_again_from_what_is_kept_of_it(word: Word | None) -> None:
+    governance = policy(**EXPLICIT)
+    question = Question(intent(not_before=NOW + HOUR), NOW, PERSON, word)
+    verdict = decide(question, governance, NOW)
+    kept = inputs_of(verdict, governance.version, NOW)
+    assert kept is not None and kept.verdict == verdict_of(verdict)
+    again = decided_again(Decision.model_validate_json(kept.model_dump_json(exclude_none=True)), governance)
+    assert again.same and again.reason == (verdict.reason if isinstance(verdict, Rejected) else None)
+    assert not decided_again(kept, policy(pools=[], numbers=[number(ALONE)])).same
+
+
+def test_a_contracted_window_asks_for_an_opt_in_and_a_plain_one_does_not() -> None:
+    window = {"hours": "05:55-06:05"}
+    plain = policy(routing={"send_windows": {"morning": window}})
+    contracted = policy(routing={"send_windows": {"morning": window | {"contract": "agreement, clause 4"}}})
+    wanted = intent(send_window="morning")
+    assert code(ask(wanted, None, plain)) == "cleared"
+    assert code(ask(wanted, Word("opted_in"), contracted)) == "cleared"
+    assert code(ask(wanted, None, contracted)) == "no_opt_in"
+    assert code(ask(intent(), None, contracted)) == "cleared"
+
+
+ELIGIBLE: dict[str, Any] = {
+    "consent_mode": "opt_out",
+    "allowed_categories": ["utility", "marketing"],
+    "content_approval": {"tags": ["a-1", "a-2"]},
+    "advisor_identification": {"texts": ["INA000012345"]},
+}
+
+
+@pytest.mark.req("CMP-9", "CMP-15")
+def test_what_is_eligible_passes_and_a_confirmation_needs_no_approval() -> None:
+    governance = policy(compliance=ELIGIBLE)
+    named = {"content": TEMPLATE | {"body": ["Asha, INA000012345"]}, "metadata": {"content_approval": "a-2"}}
+    assert code(ask(intent(**named), Word("opted_in"), governance)) == "cleared"
+    assert code(ask(intent(**named | {"metadata": {}}), Word("opted_in"), governance)) == "content_not_approved"
+    service = intent(category="service", content=TEXT)
+    assert code(ask(service, None, governance)) == "category_not_allowed"
+    confirmation = Question(service, NOW, PERSON, Word("opted_out"), answers=NOW)
+    assert code(decide(confirmation, governance, NOW)) == "cleared"
+    assert code(ask(service, None, policy(compliance=ELIGIBLE | {"allowed_categories": []}))) == "cleared"
+
+
+@pytest.mark.parametrize(
+    ("category", "word", "text"),
+    [
+        ("marketing", Word("opted_out"), "The person opted out of marketing messages."),
+        ("utility", Word("opted_out"), "The person opted out of transactional messages."),
+        ("service", Word("blocked"), "The person is blocked from transactional messages."),
+        ("marketing", Word("paused"), "The person paused marketing messages until they resume."),
+        (
+            "marketing",
+            Word("paused", NOW + HOUR),
+            "The person paused marketing messages until 2026-11-21T01:30:00+00:00.",
+        ),
+        ("authentication", None, "There is no opt-in of the person to transactional messages on record."),
+        ("marketing", Word("paused", NOW), "There is no opt-in of the person to marketing messages on record."),
+    ],
+)
+def test_a_refusal_for_consent_says_of_which_messages(category: str, word: Word | None, text: str) -> None:
+    answer = ask(intent(category=category), word, policy(**EXPLICIT))
+    assert isinstance(answer, Rejected)
+    purpose = "marketing" if category == "marketing" else "transactional"
+    assert (answer.reason.text, answer.reason.details) == (text, {"purpose": purpose})
+
+
+def test_what_held_before_a_pause_holds_after_it() -> None:
+    for then, expected in (("opted_out", "opted_out"), ("opted_in", "cleared"), (None, "no_opt_in")):
+        assert code(ask(intent(), Word("paused", NOW, then), policy(**EXPLICIT))) == expected  # type: ignore[arg-type]
+        assert code(ask(intent(), Word("paused", NOW + HOUR, then), policy(**EXPLICIT))) == "paused"  # type: ignore[arg-type]
+
+
+def test_the_record_of_a_verdict_says_all_of_it() -> None:
+    governance = policy(compliance={"consent_mode": "opt_out", "allowed_countries": ["IN"]})
+    wanted = intent(not_before=NOW + HOUR, metadata={"content_approval": "a-1"})
+    kept = inputs_of(ask(wanted, Word("paused", NOW, "opted_in"), governance), governance.version, NOW)
+    assert kept is not None and (kept.step, kept.policy_version, kept.at) == ("clearance", governance.version, NOW)
+    assert kept.verdict == {"outcome": "cleared", "home": "advisors", "expires_at": (NOW + 24 * HOUR).isoformat()}
+    assert kept.inputs == {
+        "sender": "advisors",
+        "person_key": PERSON,
+        "category": "utility",
+        "word": {"standing": "paused", "until": "2026-11-21T00:30:00Z", "then": "opted_in"},
+        "recorded_at": "2026-11-21T00:30:00Z",
+        "expires_at": "2026-11-22T00:30:00Z",
+        "not_before": "2026-11-21T01:30:00Z",
+        "country": "IN",
+        "approval": "a-1",
+    }
+    kept = inputs_of(ask(intent(), Word("opted_out")), policy().version, NOW)
+    assert kept is not None and "country" not in kept.inputs
+    assert kept.verdict == {"outcome": "rejected", "code": "opted_out", "rule": "compliance.consent"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from harkara.policy.governance import BUILT_IN_PROFILES, Governance, load
-from harkara.policy.governance_file import GovernanceError
+from harkara.policy.governance_file import LARGEST_FILE_BYTES, GovernanceError
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "governance.yaml"
 VALID = """\
@@ -66,6 +67,16 @@ def test_defaults_are_the_designs(tmp_path: Path) -> None:
     assert governance.profile_of(governance.numbers[0]).per_second == 80
 
 
+@pytest.mark.req("DSP-8")
+def test_a_numbers_profile_is_that_of_its_age(tmp_path: Path) -> None:
+    governance = read(tmp_path, VALID.replace("profile: governance", "profile: trust-level\n    since: 2026-11-01"))
+    number = governance.numbers[1]
+    per_day = [governance.profile_at(number, datetime(2026, 11, day, 12, tzinfo=UTC)).per_day for day in (1, 3, 4, 15)]
+    assert per_day == [20, 20, 100, 500]
+    assert governance.profile_of(number).per_day == 500
+    assert governance.profile_at(governance.numbers[0], datetime.now(UTC)).per_second == 80
+
+
 def test_homes_and_numbers_are_found(tmp_path: Path) -> None:
     governance = read(tmp_path, VALID)
     assert governance.home_of("100000000000009") is None
@@ -88,6 +99,11 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
+        ("profile: governance", "profile: trust-level", "governance.yaml:11: numbers[1].profile: 'trust-level' paces"),
+        ("compliance:", "profiles: {a: {per_second: 1, stages: [{until_days: 3}, {until_days: 2}]}}\ncompliance:",
+         "governance.yaml:16: profiles.a.stages: stages must grow"),
+        ("compliance:", "profiles: {a: {per_second: 1, stages: [{until_days: 3, per_second: 2}]}}\ncompliance:",
+         "governance.yaml:16: profiles.a: a stage may not be looser than its profile: per_second 2 above 1"),
         ("profile: governance", "profile: fast", "governance.yaml:11: numbers[1].profile: there is no profile 'fast'"),
         (
             'phone_number_id: "100000000000002"',
@@ -101,7 +117,7 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
         ("    token_env: TOKEN_1\n", "", "governance.yaml:2: numbers[0]: give either token_env or token_file"),
         ('waba_id: "200000000000001"', "waba_id: 200000000000001", "governance.yaml:4: numbers[0].waba_id: must be"),
         ("+919999900001", "919999900001", "governance.yaml:3: numbers[0].display_phone_number: String should match"),
-        ("consent_mode: opt_out", "consent_mode: none", "governance.yaml:17: compliance.consent_mode: Input should be"),
+        ("consent_mode: opt_out", "consent_mode: none", "governance.yaml:17: compliance.consent_mode: must be expl"),
         ("  consent_mode: opt_out", "  opt_out_words: [nako]", "governance.yaml:16: compliance.consent_mode: is mis"),
         ("consent_mode: opt_out", "consent_mode: opt_out\n  opt_out_words: ['-stop']", "governance.yaml:18: complianc"),
         ("consent_mode: opt_out", "consent_mode: opt_out\n  opt_out_words: [Start]", "governance.yaml:18: compliance."),
@@ -137,4 +153,43 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
         load(tmp_path / "nothing.yaml")
     assert problems(tmp_path, "- a list\n") == [
         "governance.yaml:1: must hold sections (numbers, pools, compliance ...)"
+    ]
+
+
+def test_in_doubt_policies_can_only_be_made_stricter(tmp_path: Path) -> None:
+    strict = read(tmp_path, VALID + "dispatch: {in_doubt_policy: {authentication: unknown}}\n")
+    assert strict.dispatch.in_doubt_policy == {
+        "authentication": "unknown",
+        "utility": "resend",
+        "marketing": "unknown",
+        "service": "unknown",
+    }
+    with pytest.raises(GovernanceError, match="marketing messages are never sent again unasked"):
+        read(tmp_path, VALID + "dispatch:\n  in_doubt_policy: {marketing: resend}\n")
+
+
+def test_a_number_may_have_a_way_out_of_its_own(tmp_path: Path) -> None:
+    own = VALID.replace("    token_env: TOKEN_1\n", "    token_env: TOKEN_1\n    local_address: 10.0.0.7\n")
+    assert str(read(tmp_path, own).numbers[0].local_address) == "10.0.0.7"
+    proxied = VALID.replace(
+        "    token_env: TOKEN_1\n", "    token_env: TOKEN_1\n    proxy: http://proxy.internal:3128\n"
+    )
+    assert read(tmp_path, proxied).numbers[0].proxy == "http://proxy.internal:3128"
+    both = own.replace("    local_address", "    proxy: http://proxy.internal:3128\n    local_address")
+    with pytest.raises(GovernanceError, match="not both"):
+        read(tmp_path, both)
+
+
+@pytest.mark.parametrize(("length", "right"), [(64, True), (65, False)])
+def test_an_opt_out_word_has_at_most_64_characters(tmp_path: Path, length: int, right: bool) -> None:
+    text = VALID + f"  opt_out_words: ['{'a' * length}']\n"
+    if right:
+        assert read(tmp_path, text).compliance.opt_out_words == ("a" * length,)
+    else:
+        assert "is not a word of 1 to 64 characters" in problems(tmp_path, text)[0]
+
+
+def test_a_file_that_is_far_too_large_is_not_even_parsed(tmp_path: Path) -> None:
+    assert problems(tmp_path, VALID + "#" * LARGEST_FILE_BYTES) == [
+        f"governance.yaml: is larger than {LARGEST_FILE_BYTES} bytes"
     ]

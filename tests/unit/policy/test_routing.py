@@ -172,7 +172,8 @@ def test_the_order_does_not_depend_on_the_files_order(person: str, turned: bool)
     [
         (BUILT_IN_PROFILES["cloud-api"], 4800),
         (BUILT_IN_PROFILES["governance"], 20),
-        (BUILT_IN_PROFILES["conservative"], 500 / 1440),
+        (BUILT_IN_PROFILES["conservative"], 12),
+        (BUILT_IN_PROFILES["trust-level"], 500 / 1440),
         (Profile(per_second=5, base_delay_ms=5000), 12),
     ],
 )

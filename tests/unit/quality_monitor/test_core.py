@@ -147,3 +147,21 @@ def test_polls_come_soon_and_then_spread_over_an_interval() -> None:
     assert second[-1] <= 450
     assert sum(value < 300 for value in second) > 25
     assert sum(value > 300 for value in second) > 25
+
+
+def test_the_state_says_when_an_operator_last_resumed_the_number() -> None:
+    row = first_row(NUMBER, "pool-a", AT)
+    halted = next_row(row, facts(event("halted", 1, "dispatcher")), after(2))
+    assert halted is not None
+    assert NumberState.model_validate(halted).resumed_at is None
+    resumed = next_row(halted, facts(event("halted", 1, "dispatcher"), command("resume", 3)), after(4))
+    assert resumed is not None
+    state = NumberState.model_validate(resumed)
+    assert (state.verdict, state.resumed_at, state.version) == ("open", after(3), halted["version"] + 1)
+
+
+def test_a_row_of_before_resumes_were_shown_is_written_anew() -> None:
+    row = first_row(NUMBER, "pool-a", AT)
+    del row["resumed_at"]
+    known = next_row(row, facts(command("resume", 3)), after(4))
+    assert known is not None and known["resumed_at"] is not None

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from harkara.contracts.intents import DispatchOrder
+import pytest
+
+from harkara.contracts.audit import AuditRecord
+from harkara.contracts.envelope import Envelope
+from harkara.contracts.intents import ClearedIntent, DispatchOrder
 from harkara.contracts.lifecycle import MessageLifecycle
-from harkara.contracts.numbers import NumberState
-from harkara.contracts.topics import NUMBER_STATE, SERVICE_WINDOWS
+from harkara.contracts.numbers import NumberState, QueueState
+from harkara.contracts.topics import CLEARED_INTENTS, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS
 from harkara.contracts.webhooks import ServiceWindow
 from harkara.policy.routing import Surroundings, plan
 from harkara.runtime.clock import ManualClock
 from harkara.runtime.kafka import Output
+from harkara.runtime.loop import Incoming
 from harkara.window_router import core, effects
 from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, TEMPLATE, TEXT, cleared, policy
 
@@ -84,3 +89,77 @@ def test_memory_follows_the_open_windows() -> None:
 def test_the_gate_says_why_it_is_closed() -> None:
     assert effects.gate_on(lambda: True)() is None
     assert "nothing is routed" in (effects.gate_on(lambda: False)() or "")
+
+
+CONTRACT = {"hours": "05:55-06:05", "time_zone": "Asia/Kolkata", "contract": "agreement, clause 4"}
+NIGHT = {"quiet_hours": {"utility": "23:00-07:00"}, "send_windows": {"morning": CONTRACT}}
+
+
+def by_night(**more: object) -> list[Output]:
+    """06:00 in India."""
+    governance, wanted = policy(routing=NIGHT), cleared(**more)  # type: ignore[arg-type]
+    return core.outputs(wanted, plan(wanted, governance, Surroundings({}, {}), NOW), governance.version, NOW)
+
+
+@pytest.mark.req("CMP-16")
+def test_an_order_waits_for_the_end_of_the_night_and_says_when_calls_may_start() -> None:
+    step, order = by_night()
+    assert isinstance(order.event, DispatchOrder)
+    assert order.event.not_before == NOW + HOUR
+    assert [(span.start, span.end) for span in order.event.hours] == [(NOW + HOUR, NOW + 17 * HOUR)]
+    assert isinstance(step.event, MessageLifecycle) and step.event.decision is not None
+    assert step.event.decision.verdict["due"] == (NOW + HOUR).isoformat()
+    later = by_night(not_before=NOW + 3 * HOUR)[-1].event
+    assert isinstance(later, DispatchOrder) and later.not_before == NOW + 3 * HOUR
+
+
+@pytest.mark.req("B16", "CMP-10")
+def test_what_goes_at_night_by_contract_leaves_a_record() -> None:
+    step, record, order = by_night(send_window="morning")
+    assert isinstance(order.event, DispatchOrder) and order.event.not_before is None
+    assert isinstance(record.event, AuditRecord) and record.topic.name == "audit-log"
+    assert (record.event.action, record.event.subject) == ("quiet_hours_exception", "m-00000001")
+    assert record.event.details["send_window"] == "morning"
+    assert record.event.details["policy_version"] == policy(routing=NIGHT).version
+    assert "919999912345" not in record.event.model_dump_json()
+    assert [o.id for o in by_night(send_window="morning")] == [step.id, record.id, order.id]
+
+
+def test_a_policy_in_force_is_on_record_once() -> None:
+    first, again = (core.policy_record(policy(), "window-router", NOW + n * HOUR) for n in range(2))
+    assert first.id == again.id and first.key == policy().version
+
+
+def test_a_tombstone_forgets_what_its_topic_says_alone() -> None:
+    known = effects.Known(ManualClock(NOW))
+    fields = {"phone_number_id": ALONE, "home": ALONE, "version": 1, "verdict": "halted", "updated_at": NOW}
+    known.apply(NUMBER_STATE, ALONE, NumberState.model_validate(fields))
+    counts = dict.fromkeys(
+        ("queued", "scheduled", "held", "in_flight", "in_doubt", "sent_last_minute", "sent_today"), 1
+    )
+    for ago, queued in ((0, 7), (1, 3)):
+        queue = QueueState.model_validate(
+            counts | {"phone_number_id": ALONE, "home": ALONE, "updated_at": NOW - ago * HOUR, "queued": queued}
+        )
+        known.apply(QUEUE_STATE, ALONE, queue)
+    assert known.around(PERSON, [ALONE]).queues[ALONE].queued == 7
+    known.apply(QUEUE_STATE, ALONE, None)
+    assert known.around(PERSON, [ALONE]).queues == {} and ALONE in known.around(PERSON, [ALONE]).states
+    known.apply(NUMBER_STATE, ALONE, None)
+    assert known.around(PERSON, [ALONE]).states == {}
+
+
+def incoming_of(event: ClearedIntent) -> Incoming:
+    envelope = Envelope(event, "1", "compliance-guard", NOW, event.intent.message_id, None)
+    return Incoming(CLEARED_INTENTS, 0, 0, b"advisors", b"", [], NOW, envelope)
+
+
+def test_a_changed_policy_counts_from_the_next_intent() -> None:
+    clock = ManualClock(NOW)
+    router = effects.Router(policy(), effects.Known(clock), clock)
+    incoming = incoming_of(cleared())
+    before = [o.event for o in router.route(incoming) if isinstance(o.event, DispatchOrder)]
+    router.follow(policy(routing=NIGHT))
+    after = [o.event for o in router.route(incoming) if isinstance(o.event, DispatchOrder)]
+    assert [o.policy_version for o in before + after] == [policy().version, policy(routing=NIGHT).version]
+    assert before[0].hours == () and after[0].hours

@@ -16,6 +16,8 @@ from rich.markup import escape
 
 from harkara.cli import reference
 from harkara.cli.demo import Options, run_demo
+from harkara.cli.explain import explain
+from harkara.cli.policy import policy
 from harkara.contracts.topics import TOPICS
 from harkara.devstack.dev_environment import SERVICES
 from harkara.devstack.errors import DevstackError
@@ -29,6 +31,8 @@ from harkara.runtime.topic_admin import TopicsDoNotFit, ensure_topics
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Harkara delivers WhatsApp Business messages.")
 topics = typer.Typer(no_args_is_help=True, help="The topics of the table.")
 app.add_typer(topics, name="topics")
+app.add_typer(policy, name="policy")
+app.command()(explain)
 console = Console()
 
 EXAMPLES = Path("examples")

@@ -1,4 +1,4 @@
-"""Writes what is generated under docs/reference: the topics and the schemas of their events."""
+"""Writes what is generated under docs/reference: the topics, the schemas of their events and of governance.yaml."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harkara.contracts import schemas
 from harkara.contracts.reference import topics_markdown
+from harkara.policy import schema
 
 
 def write_all(folder: Path) -> list[Path]:
@@ -14,4 +15,6 @@ def write_all(folder: Path) -> list[Path]:
     page = folder / "topics.md"
     page.write_text(topics_markdown(), encoding="utf-8")
     schemas.write_all(folder / "schemas")
-    return [page, *sorted((folder / "schemas").glob("*.json"))]
+    policy = folder / schema.FILE_NAME
+    policy.write_text(schema.schema_text(), encoding="utf-8")
+    return [page, policy, *sorted((folder / "schemas").glob("*.json"))]

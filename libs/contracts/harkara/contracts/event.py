@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -50,6 +50,19 @@ class Reason(Value):
     rule: str | None = None
     policy_version: str | None = None
     details: dict[str, str] = Field(default_factory=dict)
+
+
+class Decision(Value):
+    """What a decision went by, so that it can be made again: policy, time and inputs, without personal data.
+
+    `step`: clearance (guard) or routing (router). `verdict`: what came of it, in the step's own words.
+    """
+
+    step: Literal["clearance", "routing"]
+    policy_version: str
+    at: Instant
+    inputs: dict[str, Any]
+    verdict: dict[str, Any] = Field(default_factory=dict)
 
 
 def event_id(*parts: object) -> str:

@@ -61,16 +61,38 @@ class Button(Strict):
     value: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(_[A-Za-z]{2,4})?$")]
+"""A language as Meta writes it: en, hi, pt_BR."""
+ZoneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]
+"""A time zone of the IANA database, such as Asia/Kolkata."""
+WindowName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+"""A send window of governance.yaml."""
+TemplateValue = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
+
+class Variant(Strict):
+    """The same template in another language. Values that are not given are those of the template."""
+
+    language: Language
+    header: Annotated[str, StringConstraints(max_length=60)] | Media | None = None
+    body: tuple[TemplateValue, ...] | None = None
+    named: dict[str, str] | None = None
+
+
 class Template(Strict):
-    """An approved template with its values: `body` in order for positional, `named` for named ones."""
+    """An approved template with its values: `body` in order for positional, `named` for named ones.
+
+    `variants` are the other languages it is approved in; which one goes follows the intent's `language`.
+    """
 
     type: Literal["template"] = "template"
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,512}$")]
-    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(_[A-Za-z]{2,4})?$")]
+    language: Language
     header: Annotated[str, StringConstraints(max_length=60)] | Media | None = None
-    body: tuple[Annotated[str, StringConstraints(min_length=1, max_length=1024)], ...] = ()
+    body: tuple[TemplateValue, ...] = ()
     named: dict[str, str] = Field(default_factory=dict)
     buttons: tuple[Button, ...] = ()
+    variants: Annotated[tuple[Variant, ...], Field(max_length=20)] = ()
 
 
 Content = Annotated[Text | Media | Template, Field(discriminator="type")]
@@ -81,6 +103,8 @@ class SendIntent(Strict, Event):
 
     `message_id` is the producer's own: writing the same id with the same intent again is harmless, with another
     intent it is refused as `idempotency_conflict`. `fallback_template` is used when the service window is closed.
+    `language` is the person's, `time_zone` theirs (an IANA name; else their number's); `send_window` names hours of the
+    policy file in which alone it may go.
     """
 
     ce_type: ClassVar[str] = "harkara.send-intent.v1"
@@ -98,6 +122,9 @@ class SendIntent(Strict, Event):
     not_before: Instant | None = None
     expires_at: Instant | None = None
     duplicate_ok: bool = False
+    language: Language | None = None
+    time_zone: ZoneName | None = None
+    send_window: WindowName | None = None
     metadata: Annotated[dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=16)] = Field(
         default_factory=dict
     )
@@ -120,7 +147,11 @@ class SendIntent(Strict, Event):
 
 
 class ClearedIntent(Event):
-    """An intent that the guard let pass, under which policy, with its pseudonym and its final deadline."""
+    """An intent that the guard let pass, under which policy, with its pseudonym and its final deadline.
+
+    `answers`: it confirms a command that the person wrote to its sender then. Only the guard writes it; neither an
+    opt-out nor a pause stops a confirmation, a block does.
+    """
 
     ce_type: ClassVar[str] = "harkara.cleared-intent.v1"
     intent: SendIntent
@@ -130,6 +161,7 @@ class ClearedIntent(Event):
     received_at: Instant
     expires_at: Instant
     policy_version: str
+    answers: Instant | None = None
 
 
 class Candidate(Value):
@@ -141,8 +173,21 @@ class Candidate(Value):
     reason: str = ""
 
 
+class Span(Value):
+    """From `start` up to but not including `end`."""
+
+    start: Instant
+    end: Instant
+
+
 class DispatchOrder(Event):
-    """A route plan: the lane of `home` tries the candidates in order. `session` and `template` are the two contents."""
+    """A route plan: the lane of `home` tries the candidates in order. `session` and `template` are the two contents.
+
+    `answers`: it confirms what the person wrote then (see ClearedIntent). `hours`: when calls may start, in order and
+    apart; empty: at any time. `redrive` is set in the copy on the DLQ where Meta surely has no attempt: the attempt
+    after which the message ended. Written to its topic again, the copy lets the message go on from there; if it lives,
+    or has ended after a later attempt, nothing happens.
+    """
 
     ce_type: ClassVar[str] = "harkara.dispatch-order.v1"
     message_id: MessageId
@@ -161,4 +206,7 @@ class DispatchOrder(Event):
     expires_at: Instant
     received_at: Instant
     duplicate_ok: bool = False
+    hours: tuple[Span, ...] = ()
     policy_version: str
+    answers: Instant | None = None
+    redrive: int | None = None

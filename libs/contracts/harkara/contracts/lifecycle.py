@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import orjson
 from pydantic import Field, model_validator
 
-from harkara.contracts.event import Event, Home, Instant, Reason
+from harkara.contracts.event import Decision, Event, Home, Instant, Reason
 
 PolicyStatus = Literal["received", "cleared", "routed", "rejected"]
 LaneStatus = Literal[
@@ -74,6 +74,7 @@ class MessageLifecycle(Event):
     person_key: str | None = None
     category: str | None = None
     received_at: Instant | None = None
+    decision: Decision | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from harkara.contracts.event import Event, Home, Instant, Reason
+from pydantic import Field
+
+from harkara.contracts.event import Event, Home, Instant, Reason, Value
 
 Availability = Literal["AVAILABLE", "LIMITED", "BLOCKED", "UNKNOWN"]
 Quality = Literal["GREEN", "YELLOW", "RED", "UNKNOWN"]
@@ -42,7 +44,8 @@ class NumberCommand(Event):
 
 
 class NumberState(Event):
-    """What a number may do now. `version` only grows: a reader keeps the highest."""
+    """What a number may do now. `version` only grows: a reader keeps the highest. `resumed_at`: when an operator last
+    resumed it; what a lane holds since before that is released."""
 
     ce_type: ClassVar[str] = "harkara.number-state.v1"
     phone_number_id: str
@@ -55,11 +58,68 @@ class NumberState(Event):
     latched: bool = False
     reason: Reason | None = None
     by: str = ""
+    resumed_at: Instant | None = None
     updated_at: Instant
 
 
+class QueueWindow(Value):
+    """A window of a number's pace: at most `calls` in any `seconds`, of which `used` are taken now.
+
+    `opens` holds rising (n, at): the n-th call from now on may go at `at` as far as the calls already made count.
+    Before the first of them every call may go now; for an n in between, it is a time in between.
+    """
+
+    calls: int
+    seconds: float
+    used: int
+    opens: tuple[tuple[int, Instant], ...] = ()
+
+
+class QueuePace(Value):
+    """From which the schedule of a queue is worked out (`harkara.policy.schedule`).
+
+    `next_at`: when the next call may start; None: not before somebody lets the number go on. `gap_seconds`: the mean
+    delay after a call, `per_second` how many calls a second may hold (None: no such limits). After Meta's "too fast"
+    the number makes `slowed_to` calls a second at `slowed_until`, and more as time passes.
+    """
+
+    next_at: Instant | None = None
+    gap_seconds: float = 0.0
+    per_second: float | None = None
+    slowed_to: float | None = None
+    slowed_until: Instant | None = None
+    windows: tuple[QueueWindow, ...] = ()
+
+
+class QueueFlow(Value):
+    """Who shares the turns of one priority: a run by its id, or a producer's single messages. `flow` "" stands for
+    all the smaller ones together.
+
+    `places`: empty where a flow's messages go in the order of their intake. Where they are mixed, their places (Unix
+    seconds, smaller goes first) in steps of a tenth of the messages, from the first to the last.
+    """
+
+    priority: int
+    flow: str
+    queued: int
+    weight: float = 1.0
+    places: tuple[float, ...] = ()
+
+
+class QueuedMessage(Value):
+    """A message near the head of the queue."""
+
+    message_id: str
+    priority: int
+    flow: str
+
+
 class QueueState(Event):
-    """How one number's queue stands in its lane, about once a second while it changes. Counts of messages."""
+    """How one number's queue stands in its lane, about once a second while it changes. Counts of messages.
+
+    `by_priority`, `flows` and `first` say of the messages that stand in the queue who goes before whom: `first` the
+    next ones in their order. `daily_used` counts the calls of the last 24 hours, as `daily_limit` does.
+    """
 
     ce_type: ClassVar[str] = "harkara.queue-state.v1"
     phone_number_id: str
@@ -73,4 +133,10 @@ class QueueState(Event):
     sent_today: int
     oldest_queued_at: Instant | None = None
     verdict: Verdict = "open"
+    by_priority: dict[Literal["1", "2", "3"], int] = Field(default_factory=dict)
+    flows: tuple[QueueFlow, ...] = ()
+    first: tuple[QueuedMessage, ...] = ()
+    pace: QueuePace | None = None
+    daily_limit: int | None = None
+    daily_used: int = 0
     updated_at: Instant

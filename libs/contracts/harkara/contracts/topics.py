@@ -11,7 +11,7 @@ from typing import Literal
 
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.commands import SendCommand
-from harkara.contracts.consent import ConsentEvent, ConsentState
+from harkara.contracts.consent import ConsentEvent, ConsentRequest, ConsentState
 from harkara.contracts.event import Event
 from harkara.contracts.intents import ClearedIntent, DispatchOrder, SendIntent
 from harkara.contracts.journal import JournalRecord
@@ -89,7 +89,7 @@ RUN_AUDIENCE = Topic(
 )  # fmt: skip
 SEND_COMMANDS = Topic(
     "send-commands", (SendCommand,), "home", "home", ("console",), ("dispatcher",), 7,
-    about="cancel, resolve",
+    about="cancel, prioritise, resolve",
 )  # fmt: skip
 CLEARED_INTENTS = Topic(
     "cleared-intents", (ClearedIntent,), "home", "home", ("compliance-guard",), ("window-router",), 7,
@@ -97,8 +97,8 @@ CLEARED_INTENTS = Topic(
 )  # fmt: skip
 CLEARED_INTENTS_URGENT = _urgent(CLEARED_INTENTS)
 DISPATCH_ORDERS = Topic(
-    "dispatch-orders", (DispatchOrder,), "home", "home", ("window-router",), ("dispatcher",), 7,
-    personal_data=True, about="route plans",
+    "dispatch-orders", (DispatchOrder,), "home", "home", ("window-router", "console"), ("dispatcher",), 7,
+    personal_data=True, about="route plans; the console writes dead ones again",
 )  # fmt: skip
 DISPATCH_ORDERS_URGENT = _urgent(DISPATCH_ORDERS)
 DISPATCH_JOURNAL = Topic(
@@ -107,8 +107,8 @@ DISPATCH_JOURNAL = Topic(
     about="the lanes' write-ahead journal, written in transactions; tombstoned 7 days after a message's end",
 )  # fmt: skip
 QUEUE_STATE = Topic(
-    "queue-state", (QueueState,), "phone number id", "home", ("dispatcher",), ("ingestion", "console"), compacted=True,
-    about="how each number's queue stands",
+    "queue-state", (QueueState,), "phone number id", "home", ("dispatcher",), ("ingestion", "console", "window-router"),
+    compacted=True, about="how each number's queue stands",
 )  # fmt: skip
 WEBHOOK_EVENTS = Topic(
     "webhook-events", (WebhookChange,), "phone number id, else WABA id", "phone number id or WABA id", ("ingestion",),
@@ -125,12 +125,16 @@ MESSAGE_STATE = Topic(
     about="each message's current state: the changelog of its table",
 )  # fmt: skip
 INBOUND_MESSAGES = Topic(
-    "inbound-messages", (InboundMessage,), "home", "home", ("ingestion",), ("compliance-guard",), 7,
-    personal_data=True, about="what people wrote to our numbers",
+    "inbound-messages", (InboundMessage,), "home", "home", ("ingestion",),
+    ("compliance-guard", "dispatcher"), 7, personal_data=True, about="what people wrote to our numbers",
 )  # fmt: skip
 SERVICE_WINDOWS = Topic(
     "service-windows", (ServiceWindow,), "phone number id and person", "home", ("ingestion",), ("window-router",),
     compacted=True, about="when each person last wrote to each number",
+)  # fmt: skip
+CONSENT_REQUESTS = Topic(
+    "consent-requests", (ConsentRequest,), "phone", "person", (UPSTREAM,), ("compliance-guard",), 7,
+    personal_data=True, about="consent that upstream systems record; any key does, nothing depends on it",
 )  # fmt: skip
 CONSENT_EVENTS = Topic(
     "consent-events", (ConsentEvent,), "person", "person", ("ingestion", "compliance-guard", "dispatcher"),
@@ -166,21 +170,21 @@ SLA_EVENTS = Topic(
     about="runs that ended or missed",
 )  # fmt: skip
 AUDIT_LOG = Topic(
-    "audit-log", (AuditRecord,), "subject", "source", ("console", "dispatcher", "compliance-guard", "ingestion"),
-    ("console",), 30, about="who did what",
+    "audit-log", (AuditRecord,), "subject", "source",
+    ("console", "dispatcher", "compliance-guard", "window-router", "ingestion"), ("console",), 30, about="who did what",
 )  # fmt: skip
 
 STREAMS: tuple[Topic, ...] = (
     SEND_INTENTS, SEND_INTENTS_URGENT, RUN_AUDIENCE, SEND_COMMANDS, CLEARED_INTENTS, CLEARED_INTENTS_URGENT,
     DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, DISPATCH_JOURNAL, QUEUE_STATE, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE,
-    MESSAGE_STATE, INBOUND_MESSAGES, SERVICE_WINDOWS, CONSENT_EVENTS, CONSENT_STATE, NUMBER_EVENTS, NUMBER_COMMANDS,
-    NUMBER_STATE, SEND_RUNS, RUN_PROGRESS, SLA_EVENTS, AUDIT_LOG,
+    MESSAGE_STATE, INBOUND_MESSAGES, SERVICE_WINDOWS, CONSENT_REQUESTS, CONSENT_EVENTS, CONSENT_STATE,
+    NUMBER_EVENTS, NUMBER_COMMANDS, NUMBER_STATE, SEND_RUNS, RUN_PROGRESS, SLA_EVENTS, AUDIT_LOG,
 )  # fmt: skip
 
 QUARANTINED: tuple[Topic, ...] = (
     SEND_INTENTS, SEND_INTENTS_URGENT, RUN_AUDIENCE, SEND_COMMANDS, CLEARED_INTENTS, CLEARED_INTENTS_URGENT,
-    DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE, INBOUND_MESSAGES, CONSENT_EVENTS,
-    NUMBER_EVENTS, NUMBER_COMMANDS, SEND_RUNS,
+    DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE, INBOUND_MESSAGES, CONSENT_REQUESTS,
+    CONSENT_EVENTS, NUMBER_EVENTS, NUMBER_COMMANDS, SEND_RUNS,
 )  # fmt: skip
 """Topics whose readers quarantine what they cannot process on `<topic>-dlq`."""
 

@@ -31,6 +31,7 @@ from harkara.devstack.process import die_with_parent
 from harkara.runtime import serve
 
 IMPORTED_AHEAD = (
+    "aiohttp",
     "aiokafka.admin",
     "confluent_kafka",
     "fastapi",
@@ -39,7 +40,6 @@ IMPORTED_AHEAD = (
     "faust.tables.recovery",
     "faust.web.drivers.aiohttp",
     "httptools",
-    "httpx_aiohttp",
     "jinja2",
     "opentelemetry.sdk.trace.export",
     "phonenumbers",

@@ -9,23 +9,19 @@ import os
 import signal
 import socket
 import struct
-import subprocess
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from harkara.devstack.errors import StartFailedError
 from harkara.devstack.kafka_jars import KafkaDistribution, resolve_kafka
 from harkara.devstack.ports import HOST, NamedPort, require_free
-from harkara.devstack.process import die_with_parent, log_tail
+from harkara.devstack.server_child import ServerChild
 
 # Boots in 0.8 s (1.6 s before the class archive is there) on an idle machine; 60 s covers 2 cores shared by a test run.
 START_TIMEOUT_SECONDS = 60.0
 # A clean stop takes 0.3 s; the first one also writes the class archive, 2.5 s; past this it is killed.
 STOP_TIMEOUT_SECONDS = 20.0
-_POLL_INTERVAL_SECONDS = 0.02
 _JVM_STATUS_AFTER_SIGTERM = 128 + signal.SIGTERM
 _PROBE_TIMEOUT_SECONDS = 2.0
 
@@ -84,9 +80,9 @@ class EmbeddedKafka:
         self.controller_port = controller_port
         self.log_file = self.directory / "kafka.log"
         self._heap_megabytes = heap_megabytes
-        self._outlives_parent = outlives_parent
         self._distribution = distribution
-        self._process: subprocess.Popen[bytes] | None = None
+        last_words = None if outlives_parent else signal.SIGKILL
+        self._child = ServerChild("Kafka", self.directory, self.log_file, last_words)
         self._archives: tuple[Path, Path] | None = None  # being written, its final name
 
     @property
@@ -101,7 +97,7 @@ class EmbeddedKafka:
 
     @property
     def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
+        return self._child.pid
 
     def start(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> str:
         """`spawn` and `wait_ready`; returns the bootstrap address."""
@@ -116,54 +112,26 @@ class EmbeddedKafka:
 
     def spawn(self) -> None:
         """Starts the JVM and returns at once. Raises what `prepare` does, and PortTakenError."""
-        if self._process is not None and self._process.poll() is None:
-            raise StartFailedError(f"The broker in {self.directory} is already running (pid {self._process.pid}).")
+        self._child.refuse_second()
         require_free(self.ports)
         self.prepare()
         distribution = self._distribution
         assert distribution is not None
         properties = self._write_files(distribution)
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  our own arguments, no shell
-                self._command(distribution, properties),
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us: we stop the broker last, in order
-                preexec_fn=None if self._outlives_parent else die_with_parent(signal.SIGKILL),  # noqa: PLW1509  one prctl
-            )
+        self._child.spawn(self._command(distribution, properties), folder=self.directory)
 
     def wait_ready(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
         """Returns once the broker lists itself in a metadata answer. Raises StartFailedError with its last lines."""
-        assert self._process is not None, "spawn() first"
-        deadline = time.monotonic() + timeout_seconds
-        while not broker_answers(HOST, self.port):
-            status = self._process.poll()
-            if status is not None:
-                raise StartFailedError(f"Kafka ended with status {status} while starting; {self._last_lines()}")
-            if time.monotonic() > deadline:
-                self.kill()
-                raise StartFailedError(f"Kafka gave no answer within {timeout_seconds:.0f} s; {self._last_lines()}")
-            time.sleep(_POLL_INTERVAL_SECONDS)
+        self._child.wait_ready(lambda _: broker_answers(HOST, self.port), timeout_seconds)
 
     def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
         """SIGTERM, then SIGKILL at the deadline. Nothing to do where it is not running."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout_seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._publish_archive()
-        self._process = None
+        status = self._child.stop(signal.SIGTERM, timeout_seconds)
+        self._publish_archive(whole=status == _JVM_STATUS_AFTER_SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL: what a crashed node looks like. `start` may be called again; the data is kept."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self._child.kill()
 
     def _write_files(self, distribution: KafkaDistribution) -> Path:
         data = self.directory / "data"
@@ -206,19 +174,16 @@ class EmbeddedKafka:
         self._archives = (unfinished, distribution.class_archive)
         return f"-XX:ArchiveClassesAtExit={unfinished}"
 
-    def _publish_archive(self) -> None:
+    def _publish_archive(self, *, whole: bool) -> None:
         """Renamed when whole; one cut short by SIGKILL is thrown away."""
-        if self._archives is None or self._process is None:
+        if self._archives is None:
             return
         unfinished, final = self._archives
         self._archives = None
-        if unfinished.exists() and self._process.returncode == _JVM_STATUS_AFTER_SIGTERM:
+        if whole and unfinished.exists():
             unfinished.rename(final)
         else:
             unfinished.unlink(missing_ok=True)
-
-    def _last_lines(self) -> str:
-        return f"the last lines of {self.log_file}:\n{log_tail(self.log_file)}"
 
 
 def broker_answers(host: str, port: int) -> bool:

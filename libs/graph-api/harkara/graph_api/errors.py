@@ -49,6 +49,7 @@ class Scope(StrEnum):
     TEMPLATE = "template"
     NUMBER = "number"
     WABA = "waba"
+    PORTFOLIO = "portfolio"
     APP = "app"
 
 
@@ -58,8 +59,8 @@ class Action(StrEnum):
     fail: this message has failed for good. retry: this message again after `retry_delay_seconds`, at most MAX_ATTEMPTS
     in all. reroute_template: the next candidate of the plan with a template; failed where there is none. pause: `scope`
     sends nothing for `hold_seconds`. pause_template: as pause, for one template and language; without `hold_seconds`
-    until Meta says APPROVED or UNPAUSE. halt_number, halt_waba: nothing more until an operator or the health check
-    resumes. in_doubt: the call may have been accepted; never resend by this policy.
+    until Meta says APPROVED or UNPAUSE. halt_number, halt_waba (`scope`: the account, or its whole portfolio): nothing
+    more until an operator resumes. in_doubt: the call may have been accepted; never resend by this policy.
     """
 
     FAIL = "fail"
@@ -105,10 +106,18 @@ class ErrorPolicy:
         return self.action in _KEEPS_MESSAGE
 
     @property
+    def stops_numbers(self) -> bool:
+        """Whether a whole number, or all that share its token or account, must stop at once."""
+        return self.keeps_message and self.action is not Action.PAUSE_TEMPLATE
+
+    @property
     def spends_attempt(self) -> bool:
         """Whether the call counts to MAX_ATTEMPTS: not where the message is kept for a halt or a wider pause."""
         return not (self.keeps_message and (self.hold_seconds is None or self.action is Action.PAUSE))
 
+
+UNLISTED = "Unlisted code"
+"""The name of a policy for a code that the table does not have."""
 
 RETRY_FIRST_DELAY_SECONDS = 1.0
 """With the factor 4 and MAX_ATTEMPTS 3: calls at 0 s, 1 s and 5 s. The dispatcher adds its jitter (0 to 25 %)."""
@@ -175,6 +184,8 @@ _EXCEPTIONS: dict[int, dict[str, object]] = {
     # Operators must act, although only this message fails.
     130497: {"alert": True},
     134011: {"alert": True},
+    # A messaging limit, and since October 2025 those are the portfolio's, for all its numbers together.
+    131064: {"scope": Scope.PORTFOLIO},
     # Rows that name the number although their class is the account's.
     133000: {"scope": Scope.NUMBER},
     # A token is what a number sends with: other numbers with the same token halt with it (dispatcher).
@@ -256,7 +267,7 @@ def policy_for(code: int, subcode: int | None = None) -> ErrorPolicy:
         if code == 100 and subcode in error_table():
             return error_table()[subcode]
     return error_table().get(code) or ErrorPolicy(
-        code, "Unlisted code", ErrorClass.UNKNOWN, Scope.MESSAGE, Action.FAIL, alert=True
+        code, UNLISTED, ErrorClass.UNKNOWN, Scope.MESSAGE, Action.FAIL, alert=True
     )
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import httpx
 import orjson
 
-from harkara.graph_api.errors import Action, ErrorPolicy, policy_for, policy_without_body
+from harkara.graph_api.errors import UNLISTED, Action, ErrorPolicy, policy_for, policy_without_body
 
 MAX_DETAILS = 300
 """Characters kept of Meta's explanation: its longest known one has 190."""
@@ -87,16 +87,19 @@ def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> O
         return _without_graph_error(status, headers)
     assert error.code is not None
     policy = policy_for(error.code, error.subcode)
-    if policy.action is Action.IN_DOUBT or (status >= 500 and policy.name == "Unlisted code"):
+    listed = policy.name != UNLISTED
+    if policy.action is Action.IN_DOUBT or (status >= 500 and not listed):
         return InDoubt("code", error)
+    if status in (401, 403) and not listed:  # whatever it is called: we may not, so nothing more goes by this token
+        policy = replace(policy_without_body(status), code=error.code)
     return Refused(error, policy, _retry_after_seconds(headers))
 
 
 def classify_exception(exc: BaseException) -> Outcome:
     """The outcome of a send that ended in an exception of httpx.
 
-    Only what surely happens before the first byte is NotSent. The exceptions must come from a transport that tells the
-    truth about that: httpx-aiohttp alone reports a server's disconnect as ConnectTimeout, `egress.py` corrects it.
+    Only what surely happens before the first byte is NotSent. The exceptions must come from a way out that tells the
+    truth about that, as those of `egress.py` do: libraries report a server's disconnect like a refused connection.
     """
     if isinstance(exc, LeaseLost):
         return NotSent("lease")

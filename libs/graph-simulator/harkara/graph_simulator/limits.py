@@ -6,8 +6,7 @@ from collections import deque
 
 PAIR_INTERVAL_SECONDS = 6.0
 PAIR_BURST = 45
-MAX_PAIRS = 200_000
-"""Remembered pairs; beyond it those whose quota is whole again are dropped, which forgets nothing."""
+MAX_PAIRS = 200_000  # about 50 MB; a pair's quota is whole after at most 4.5 minutes
 
 
 class SlidingSecond:
@@ -52,10 +51,12 @@ class HourlyCalls:
 class PairLimits:
     """One message per 6 s and pair, with 45 borrowed at once: after a burst of N the quota is whole after N x 6 s.
 
-    Each pair is one float: the time at which its quota is whole again (generic cell rate algorithm).
+    Each pair is one float: the time at which its quota is whole again (generic cell rate algorithm). From `max_pairs`
+    on, those whose quota is whole are dropped at each message, which forgets nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_pairs: int = MAX_PAIRS) -> None:
+        self._max_pairs = max_pairs
         self._whole_at: dict[tuple[str, str], float] = {}
 
     def take(self, phone_number_id: str, recipient: str, now: float) -> bool:
@@ -64,7 +65,7 @@ class PairLimits:
         whole_at = max(self._whole_at.get(pair, now), now)
         if whole_at - now > (PAIR_BURST - 1) * PAIR_INTERVAL_SECONDS:
             return False
-        if len(self._whole_at) >= MAX_PAIRS:
+        if len(self._whole_at) >= self._max_pairs:
             self._whole_at = {key: at for key, at in self._whole_at.items() if at > now}
         self._whole_at[pair] = whole_at + PAIR_INTERVAL_SECONDS
         return True

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal
 
 import orjson
-import phonenumbers
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, field_validator, model_validator
+from pydantic import Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
 from harkara.contracts.event import Home, Phone
 from harkara.contracts.intents import Category
-from harkara.policy.governance_file import Inconsistent, Location, read
-from harkara.policy.optout import BUILT_IN_OPT_IN_WORDS, normalised
+from harkara.policy.governance_file import Inconsistent, Location, read, read_with_notes
+from harkara.policy.sections import Compliance, Routing, Section, Telemetry
 
 MetaId = Annotated[str, StringConstraints(pattern=r"^[0-9]{5,20}$")]
 Seconds = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0.1, le=100)]  # a hundredth part of a number is no share worth waiting for
 
 LONGEST_IN_DOUBT_SECONDS = 6 * 24 * 3600.0  # within the lane's memory of 7 days
+InDoubtPolicy = Literal["resend", "unknown"]
+IN_DOUBT_POLICY: dict[Category, InDoubtPolicy] = {
+    "authentication": "resend",
+    "utility": "resend",
+    "marketing": "unknown",
+    "service": "unknown",
+}
 IN_DOUBT_SECONDS: dict[Category, float] = {
     "authentication": 20.0,
     "utility": 900.0,
@@ -32,45 +41,118 @@ IN_DOUBT_SECONDS: dict[Category, float] = {
 }
 
 
-class Section(BaseModel):
-    """A part of the file: an unknown key is a typing error and is refused."""
+class Stage(Section):
+    """Stricter limits of a young number. What is not given is the profile's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Profile(Section):
-    """How fast one number may send. Limits are sliding windows; None means no limit of that length.
-
-    Between two sends of the number lie at least `base_delay_ms` plus a random part of up to `max_jitter_ms`.
-    """
-
-    per_second: Annotated[int, Field(ge=1, le=1000)]  # 1,000/s is Meta's highest throughput of a number
+    until_days: Annotated[int, Field(ge=1, le=3650)]
+    """They hold while the number is younger, in days of UTC since its `since`."""
+    per_second: Annotated[int, Field(ge=1, le=1000)] | None = None
     per_minute: Annotated[int, Field(ge=1)] | None = None
     per_hour: Annotated[int, Field(ge=1)] | None = None
     per_day: Annotated[int, Field(ge=1)] | None = None
+    media_per_hour: Annotated[int, Field(ge=1)] | None = None
+
+
+class Profile(Section):
+    """How fast one number may send. Limits hold in every span of their length, all at once; none: no such limit."""
+
+    per_second: Annotated[int, Field(ge=1, le=1000)]
+    """What people write to the number counts too (Meta's throughput; its highest is 1,000/s)."""
+    per_minute: Annotated[int, Field(ge=1)] | None = None
+    per_hour: Annotated[int, Field(ge=1)] | None = None
+    per_day: Annotated[int, Field(ge=1)] | None = None
+    """In any 24 hours."""
+    media_per_hour: Annotated[int, Field(ge=1)] | None = None
+    """Of messages with a picture, film, sound or document; texts go on meanwhile."""
     base_delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    """Between two sends of the number lies at least this."""
     max_jitter_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    """And by chance up to this much more."""
+    gap_variation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """The least coefficient of variation of the gaps under a full queue, for which the number rests now and then."""
+    randomised_order: bool = False
+    """Equal priorities leave in random order."""
+    stages: Annotated[tuple[Stage, ...], Field(max_length=10)] = ()
+    """Stricter limits while a number is young, which then needs `since`; the youngest first."""
+
+    @field_validator("stages")
+    @classmethod
+    def _in_order(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        days = [stage.until_days for stage in stages]
+        if days != sorted(set(days)):
+            raise ValueError("stages must grow in until_days")
+        return stages
+
+    @model_validator(mode="after")
+    def _stricter(self) -> Profile:
+        for stage in self.stages:
+            for name, value in stage.model_dump(exclude={"until_days"}, exclude_none=True).items():
+                whole = getattr(self, name)
+                if whole is not None and value > whole:
+                    raise ValueError(f"a stage may not be looser than its profile: {name} {value} above {whole}")
+        return self
+
+    def at_age(self, days: int) -> Profile:
+        """What holds for a number of that age in whole days; without stages the profile itself."""
+        if not self.stages:
+            return self
+        given = next((stage.model_dump(exclude_none=True) for stage in self.stages if days < stage.until_days), {})
+        given.pop("until_days", None)
+        return self.model_copy(update=given | {"stages": ()})
 
 
 BUILT_IN_PROFILES: dict[str, Profile] = {
-    "governance": Profile(per_second=1, per_minute=20, base_delay_ms=2000, max_jitter_ms=1500),
-    "conservative": Profile(per_second=5, per_minute=20, per_hour=1000, per_day=500, base_delay_ms=5000),
-    "cloud-api": Profile(per_second=80, per_minute=4_800),
-    "cloud-api-high": Profile(per_second=1000, per_minute=60_000),
+    "governance": Profile(
+        per_second=1,
+        per_minute=20,
+        base_delay_ms=2000,
+        max_jitter_ms=1500,
+        gap_variation=0.4,
+        randomised_order=True,
+    ),
+    "conservative": Profile(per_second=5, per_minute=20, per_hour=1000, media_per_hour=100, base_delay_ms=5000),
+    "trust-level": Profile(
+        per_second=1,
+        per_minute=30,
+        per_day=500,
+        base_delay_ms=3000,
+        max_jitter_ms=2000,
+        stages=(
+            Stage(until_days=3, per_minute=5, per_day=20),
+            Stage(until_days=14, per_minute=15, per_day=100),
+        ),
+    ),
+    "cloud-api": Profile(per_second=80),
+    "cloud-api-high": Profile(per_second=1000),
 }
-"""Profiles that need no listing. `cloud-api` and `cloud-api-high` are Meta's own throughput levels."""
+"""Profiles that need no listing (rows DSP-3 to DSP-8). `cloud-api` and `cloud-api-high` are Meta's own throughput
+levels."""
 
 
 class Number(Section):
-    """A sender number as Meta knows it. Its access token is in an environment variable or a file, never here."""
+    """A sender number as Meta knows it. Its access token is in an environment variable or a file, never here.
+
+    Its calls leave by `local_address` (an address of this machine) or by `proxy` (`http://host:port`, which tunnels
+    TLS and knows us by our address: passwords have no place in this file), else as the machine sees fit.
+    """
 
     phone_number_id: MetaId
     display_phone_number: Phone
     waba_id: MetaId
     portfolio_id: MetaId
     profile: str = "cloud-api"
+    since: date | None = None
+    """The day on which it began to send, for profiles with stages."""
     token_env: Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
     token_file: Path | None = None
+    local_address: IPv4Address | IPv6Address | None = None
+    proxy: Annotated[str, StringConstraints(pattern=r"^http://[A-Za-z0-9.:\[\]-]+$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_way_out(self) -> Number:
+        if self.local_address is not None and self.proxy is not None:
+            raise ValueError("give local_address or proxy, not both: behind a proxy the address is the proxy's")
+        return self
 
     @model_validator(mode="after")
     def _one_token(self) -> Number:
@@ -86,68 +168,41 @@ class Pool(Section):
     numbers: Annotated[tuple[MetaId, ...], Field(min_length=1)]
 
 
-class Compliance(Section):
-    """Who may be written to.
-
-    consent_mode `opt_out`: everyone who has not said no (their consent is recorded upstream); `explicit`: only who is
-    recorded here as opted in. Opt-out words are added to the built-in ones; none can be taken away.
-    `do_not_message` lists person keys. An empty `allowed_countries` allows every country.
-    """
-
-    consent_mode: Literal["opt_out", "explicit"]
-    opt_out_words: Annotated[tuple[str, ...], Field(max_length=200)] = ()
-    do_not_message: tuple[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")], ...] = ()
-    allowed_countries: tuple[str, ...] = ()
-
-    @field_validator("opt_out_words")
-    @classmethod
-    def _words(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        for word in words:
-            if not normalised(word) or len(word) > 64 or word.lstrip()[0] in "-!~":
-                raise ValueError(f"{word!r} is not a word of 1 to 64 characters; words can only be added, not removed")
-            if normalised(word) in BUILT_IN_OPT_IN_WORDS:
-                raise ValueError(f"{word!r} is an opt-in word")
-        return words
-
-    @field_validator("allowed_countries")
-    @classmethod
-    def _countries(cls, countries: tuple[str, ...]) -> tuple[str, ...]:
-        for country in countries:
-            if country not in phonenumbers.SUPPORTED_REGIONS:
-                raise ValueError(f"{country!r} is not an ISO 3166 country code in capitals, such as IN")
-        return countries
-
-
-class Routing(Section):
-    """How a form and a number are chosen. The margin is taken off the end of the customer service window."""
-
-    window_margin_minutes: Annotated[float, Field(ge=0, le=720)] = 10.0
-
-
 class Dispatch(Section):
-    """How the lanes behave. `in_doubt_timeout_seconds` is per category; what is not named keeps its default.
+    """How the lanes behave. `in_doubt_timeout_seconds` and `in_doubt_policy` are per category; what is not named keeps
+    its default.
 
-    Resending is never by this file alone: the rules of the category and of the intent stand.
+    `in_doubt_policy`: what becomes of a message of which nobody knows whether Meta has it, once its time is over.
+    unknown: an operator decides. resend (authentication; utility where the intent says `duplicate_ok`): sent once more
+    if webhooks are seen to arrive, under a new attempt. The file can only make it stricter: resending is never by this
+    file alone, the rules of the category and of the intent stand. `weights` says of how many others' turns a producer's
+    runs and single messages are worth where they share a number; unnamed ones have 1.
     """
 
     in_doubt_timeout_seconds: dict[Category, Annotated[float, Field(ge=1, le=LONGEST_IN_DOUBT_SECONDS)]] = Field(
         default_factory=dict, validate_default=True
     )
+    in_doubt_policy: dict[Category, InDoubtPolicy] = Field(default_factory=dict, validate_default=True)
     max_attempts: Annotated[int, Field(ge=1, le=3)] = 3
     number_pause_minutes: Annotated[float, Field(ge=1, le=1440)] = 30.0
     request_timeout_seconds: Annotated[Seconds, Field(le=60)] = 10.0
     lease_seconds: Annotated[float, Field(ge=0.5, le=5)] = 2.0
+    weights: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Weight] = Field(
+        default_factory=dict
+    )
 
     @field_validator("in_doubt_timeout_seconds")
     @classmethod
     def _every_category(cls, given: dict[Category, float]) -> dict[Category, float]:
         return IN_DOUBT_SECONDS | given
 
-
-class Telemetry(Section):
-    """How often Meta is asked how the numbers are."""
-
-    health_poll_seconds: Annotated[float, Field(ge=5, le=3600)] = 300.0
+    @field_validator("in_doubt_policy")
+    @classmethod
+    def _only_stricter(cls, given: dict[Category, InDoubtPolicy]) -> dict[Category, InDoubtPolicy]:
+        for category, word in given.items():
+            if word == "resend" and IN_DOUBT_POLICY[category] == "unknown":
+                raise ValueError(f"{category} messages are never sent again unasked: only unknown is possible")
+        return IN_DOUBT_POLICY | given
 
 
 class Governance(Section):
@@ -192,12 +247,21 @@ class Governance(Section):
         self._displayed = {number.display_phone_number.lstrip("+"): number for number in self.numbers}
         pooled = {member: pool.name for pool in self.pools for member in pool.numbers}
         self._homes = {pnid: pooled.get(pnid, pnid) for pnid in self._numbers} | {p.name: p.name for p in self.pools}
-        self._members = {home: self._at_home_in(home) for home in set(self._homes.values())}
+        members: dict[str, list[Number]] = {}
+        for number in self.numbers:
+            members.setdefault(self._homes[number.phone_number_id], []).append(number)
+        self._members = {home: tuple(found) for home, found in members.items()}
 
     @property
     def version(self) -> str:
         """12 hexadecimal characters of SHA-256 over the whole content, defaults included; comments do not count."""
         return self._version
+
+    def known_as(self, version: str) -> Governance:
+        """This policy under the version it was put on record by: the record leaves out what explains no decision."""
+        named = self.model_copy()
+        named._version = version
+        return named
 
     @property
     def do_not_message(self) -> frozenset[str]:
@@ -207,6 +271,11 @@ class Governance(Section):
     def home_of(self, sender: str) -> str | None:
         """The home of a sender (a pool's name or a phone_number_id), or None where it is unknown."""
         return self._homes.get(sender)
+
+    @property
+    def homes(self) -> list[str]:
+        """Every home, by name."""
+        return sorted(self._members)
 
     def numbers_of(self, home: str) -> tuple[Number, ...]:
         """The numbers at home there, in the file's order; empty where there is no such home."""
@@ -221,11 +290,13 @@ class Governance(Section):
         return self._displayed.get("".join(char for char in digits if char in "0123456789"))
 
     def profile_of(self, number: Number) -> Profile:
-        """The pacing profile of a number."""
+        """The pacing profile of a number, as it is once the number has left its stages."""
         return self.profiles[number.profile]
 
-    def _at_home_in(self, home: str) -> tuple[Number, ...]:
-        return tuple(number for number in self.numbers if self._homes[number.phone_number_id] == home)
+    def profile_at(self, number: Number, now: datetime) -> Profile:
+        """What the number's profile says at its age then: days of UTC since `since`."""
+        profile = self.profiles[number.profile]
+        return profile.at_age((now.astimezone(UTC).date() - number.since).days) if number.since else profile
 
 
 def _number_problems(governance: Governance) -> Iterator[tuple[Location, str]]:
@@ -240,6 +311,8 @@ def _number_problems(governance: Governance) -> Iterator[tuple[Location, str]]:
         if number.profile not in governance.profiles:
             known = ", ".join(sorted(governance.profiles))
             yield (*at, "profile"), f"there is no profile {number.profile!r}; there are {known}"
+        elif governance.profiles[number.profile].stages and number.since is None:
+            yield (*at, "profile"), f"{number.profile!r} paces by the number's age: give `since: YYYY-MM-DD`"
         ids.add(number.phone_number_id)
         displayed.add(number.display_phone_number)
 
@@ -266,3 +339,8 @@ def _pool_problems(governance: Governance) -> Iterator[tuple[Location, str]]:
 def load(path: Path) -> Governance:
     """Read and check the file. Raises `GovernanceError` (a ValueError): one line per problem, with its line number."""
     return read(path, Governance)
+
+
+def load_with_notes(path: Path) -> tuple[Governance, list[str]]:
+    """As `load`, with what the file's writer should know: one sentence each. Raises `GovernanceError`."""
+    return read_with_notes(path, Governance)

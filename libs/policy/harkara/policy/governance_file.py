@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from harkara.policy.seed_form import Translation, is_seed_form, translate
+
 Location = tuple[str | int, ...]
 """Where in the file: keys and positions, from the top."""
 
@@ -38,13 +40,24 @@ class GovernanceError(ValueError):
 
 def read(path: Path, model: type[Model]) -> Model:
     """The file as that model. Raises GovernanceError with every problem found."""
+    return read_with_notes(path, model)[0]
+
+
+def read_with_notes(path: Path, model: type[Model]) -> tuple[Model, list[str]]:
+    """The file, in either of its forms, as that model; and what its writer should know. Raises GovernanceError."""
     document = _parsed(path)
+    plain = _plain(document)
+    translated = translate(plain) if is_seed_form(plain) else Translation(plain)
+    found = list(translated.problems)
     try:
-        return model.model_validate(_plain(document))
+        read_model = model.model_validate(translated.content)
     except ValidationError as error:
-        found = [problem for detail in error.errors(include_url=False) for problem in _problems(detail)]
-        lines = [(_line(document, where), f"{_path(where)}: {what}") for where, what in found]
-        raise GovernanceError([f"{path.name}:{line}: {what}" for line, what in sorted(lines)]) from None
+        each = [problem for detail in error.errors(include_url=False) for problem in _problems(detail)]
+        found += [(translated.origin(where), what) for where, what in each]
+    if found:
+        lines = sorted({(_line(document, where), f"{_path(where)}: {what}") for where, what in found})
+        raise GovernanceError([f"{path.name}:{line}: {what}" for line, what in lines])
+    return read_model, translated.notes
 
 
 def _parsed(path: Path) -> CommentedMap:

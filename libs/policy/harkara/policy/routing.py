@@ -1,27 +1,76 @@
-"""By which number and in which form? The router's decision: an ordered plan, which a lane works off (RTW-1, RTW-3)."""
+"""By which number, in which form, when? The router's decision: an ordered plan, which a lane works off (RTW-1, RTW-3).
+
+`plan` looks at facts that can be kept (no phone number, no text), and is a function of them, the policy and the time.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from harkara.contracts.event import Reason
-from harkara.contracts.intents import Candidate, ClearedIntent, Content, Form, Template
-from harkara.contracts.numbers import NumberState
+from pydantic import Field
+
+from harkara.contracts.event import Decision, Reason, Value
+from harkara.contracts.intents import Candidate, Category, ClearedIntent, Content, Form, Template
+from harkara.contracts.numbers import NumberState, Quality, QueueState, Verdict
+from harkara.policy.clearance import country_of
 from harkara.policy.governance import Governance, Number, Profile
+from harkara.policy.hours import known_zone, zones_of
+from harkara.policy.language import in_language
+from harkara.policy.opening import Opening, opening
 
 WINDOW = timedelta(hours=24)  # Meta's customer service window, from the person's last message to the number
+LONG_QUEUE_MINUTES = 10.0  # beyond it a person's own number is no longer worth waiting for
+SCARCE_SHARE = 0.1  # of a day's limit: what is left then is for the number's own persons
+MOST_TOLD = 10  # candidates that a decision's record names; a plan of more is shown by its first
+_QUALITY_RANK: dict[Quality, int] = {"GREEN": 0, "UNKNOWN": 1, "YELLOW": 2, "RED": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is known of the home's numbers: when the person last wrote to each, and what each may do now."""
+    """What is known of the home's numbers: when the person last wrote to each, what each may do now, how each queue
+    stands."""
 
     last_inbound_at: Mapping[str, datetime]
     states: Mapping[str, NumberState]
+    queues: Mapping[str, QueueState] = field(default_factory=dict)
+
+
+class Condition(Value):
+    """What a plan looks at of one number: Meta's and our word on it, and its capacity. `waiting`: messages in its
+    queue; `daily_left`: calls that its limit of a day still lets through, None: it has none."""
+
+    verdict: Verdict = "open"
+    until: datetime | None = None
+    quality: Quality = "UNKNOWN"
+    waiting: int = 0
+    daily_left: int | None = None
+    daily_limit: int | None = None
+
+
+class Facts(Value):
+    """What the plan of one message is made of. `zones`: where its recipient may live; `free_form`: its content is no
+    template; `template`: there is one to send; `near`: of a pool of several countries the numbers of the recipient's.
+    """
+
+    home: str
+    person_key: str
+    sender: str
+    category: Category
+    free_form: bool = False
+    template: bool = False
+    near: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    send_window: str | None = None
+    not_before: datetime | None = None
+    expires_at: datetime
+    last_inbound_at: dict[str, datetime] = Field(default_factory=dict)
+    numbers: dict[str, Condition] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +80,8 @@ class Planned:
     plan: tuple[Candidate, ...]
     session: Content | None
     template: Template | None
+    opening: Opening | None = None
+    facts: Facts | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +89,103 @@ class NoRoute:
     """No number may send this message in any form."""
 
     reason: Reason
+    facts: Facts | None = field(default=None, compare=False, repr=False)
+
+
+class Choice(NamedTuple):
+    """The candidates in the order to try them, and when."""
+
+    candidates: tuple[Candidate, ...]
+    opening: Opening
 
 
 def plan(cleared: ClearedIntent, governance: Governance, around: Surroundings, now: datetime) -> Planned | NoRoute:
-    """The candidates in the order to try them.
+    """The plan of a cleared intent, or why there is none."""
+    intent = cleared.intent
+    facts = facts_of(cleared, governance, around)
+    choice = choose(facts, governance, now)
+    if isinstance(choice, Reason):
+        return NoRoute(choice, facts)
+    given = intent.content if isinstance(intent.content, Template) else intent.fallback_template
+    template = None if given is None else in_language(given, intent.language, governance.routing.language_fallback)
+    in_session = any(candidate.form == "session" for candidate in choice.candidates)
+    session = intent.content if in_session else None
+    return Planned(choice.candidates, session, template, choice.opening, facts)
 
-    Numbers that may send the form come before paused ones, those before halted ones; then session before template
-    (it is free of charge); then the number that the intent names, then the person's sticky order. A number named
-    inside a pool is preferred, not required: the numbers of a pool are interchangeable.
-    """
+
+def facts_of(cleared: ClearedIntent, governance: Governance, around: Surroundings) -> Facts:
+    """What there is to know of a cleared intent and the numbers at its home."""
     intent = cleared.intent
     numbers = governance.numbers_of(cleared.home)
+    hour_matters = intent.send_window is not None or governance.routing.quiet_hours[intent.category] != "none"
+    ids = [number.phone_number_id for number in numbers]
+    conditions = {pnid: _condition(around.states.get(pnid), around.queues.get(pnid)) for pnid in ids}
+    return Facts.model_construct(  # every value is of its type already
+        home=cleared.home,
+        person_key=cleared.person_key,
+        sender=intent.sender,
+        category=intent.category,
+        free_form=not isinstance(intent.content, Template),
+        template=isinstance(intent.content, Template) or intent.fallback_template is not None,
+        near=_near(intent.to, numbers),
+        zones=_zones(intent.time_zone, intent.to) if hour_matters else (),
+        send_window=intent.send_window,
+        not_before=intent.not_before,
+        expires_at=cleared.expires_at,
+        last_inbound_at={pnid: around.last_inbound_at[pnid] for pnid in ids if pnid in around.last_inbound_at},
+        numbers={pnid: each for pnid, each in conditions.items() if each is not None},
+    )
+
+
+def choose(facts: Facts, governance: Governance, now: datetime) -> Choice | Reason:
+    """The candidates in the order to try them, or why there is none: a function of its arguments.
+
+    Numbers that may send the form come before paused ones, those before halted ones; then session before template
+    (it is free of charge); then the number that the intent names; then those with capacity left; then the person's own
+    number, unless it is poorly rated or far behind; then by capacity, quality, country, and the person's sticky order.
+    A number named inside a pool is preferred, not required: the numbers of a pool are interchangeable.
+    """
+    numbers = governance.numbers_of(facts.home)
     if not numbers:
-        return NoRoute(_reason(governance, "unknown_home", "The home has no numbers in governance.yaml.", "pools"))
-    template = intent.content if isinstance(intent.content, Template) else intent.fallback_template
-    ranked: list[tuple[tuple[int, int, int, int], Candidate]] = []
-    for place, number in enumerate(sticky_order(cleared.person_key, numbers, governance)):
+        return _stamped(governance, "unknown_home", "The home has no numbers in governance.yaml.", "pools")
+    earliest = max(now, facts.not_before or now)
+    opened = opening(facts.category, facts.zones, facts.send_window, earliest, facts.expires_at, governance)
+    if isinstance(opened, Reason):
+        return opened.model_copy(update={"policy_version": governance.version})
+    ranked = []
+    for place, number in enumerate(sticky_order(facts.person_key, numbers, governance, facts.near)):
         pnid = number.phone_number_id
-        forms: list[tuple[Form, datetime | None]] = []
-        if not isinstance(intent.content, Template):
-            until = window_end(around.last_inbound_at.get(pnid), governance)
-            if until is not None and until > max(now, intent.not_before or now):
-                forms.append(("session", until))
-        if template is not None:
-            forms.append(("template", None))
-        for form, until in forms:
-            health = _health(around.states.get(pnid), form, now)
-            named = pnid == intent.sender
-            order = (health, 0 if form == "session" else 1, 0 if named else 1, place)
-            reason = _why(health, form, named, place)
-            ranked.append((order, Candidate(phone_number_id=pnid, form=form, valid_until=until, reason=reason)))
+        condition = facts.numbers.get(pnid, _UNKNOWN)
+        capacity = _capacity(condition, governance.profile_of(number), opened.due, facts.expires_at)
+        for form, until in _forms(facts, pnid, governance, opened.due):
+            health = _health(condition, form, now)
+            order = (health, form != "session", pnid != facts.sender, *_worth(place, condition, capacity))
+            why = _why(health, form, pnid == facts.sender, place, condition, capacity)
+            ranked.append((order, Candidate(phone_number_id=pnid, form=form, valid_until=until, reason=why)))
     if not ranked:
-        return NoRoute(_window_closed(governance, around))
-    candidates = tuple(candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0]))
-    in_session = any(candidate.form == "session" for candidate in candidates)
-    return Planned(plan=candidates, session=intent.content if in_session else None, template=template)
+        return _window_closed(governance, facts)
+    return Choice(tuple(candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])), opened)
+
+
+def decision_of(outcome: Planned | NoRoute, policy_version: str, now: datetime) -> Decision | None:
+    """What is kept of a plan, so that it can be explained; None for one that was made of nothing."""
+    if outcome.facts is None:
+        return None
+    inputs = outcome.facts.model_dump(mode="json", exclude_defaults=True)
+    choice = outcome.reason if isinstance(outcome, NoRoute) else Choice(outcome.plan, outcome.opening or Opening(now))
+    return Decision(step="routing", policy_version=policy_version, at=now, inputs=inputs, verdict=verdict_of(choice))
+
+
+def verdict_of(choice: Choice | Reason) -> dict[str, Any]:
+    """A choice in a form that can be kept and compared."""
+    if isinstance(choice, Reason):
+        return {"outcome": "rejected", "code": choice.code, "rule": choice.rule or ""}
+    told = [each.model_dump(mode="json", exclude_none=True) for each in choice.candidates[:MOST_TOLD]]
+    hours = [each.model_dump(mode="json") for each in choice.opening.hours]
+    verdict: dict[str, Any] = {"outcome": "routed", "plan": told, "due": choice.opening.due.isoformat()}
+    more = {"candidates": len(choice.candidates)} if len(choice.candidates) > MOST_TOLD else {}
+    exception = {"exception": choice.opening.exception} if choice.opening.exception else {}
+    return verdict | ({"hours": hours} if hours else {}) | more | exception
 
 
 def window_end(last_inbound_at: datetime | None, governance: Governance) -> datetime | None:
@@ -82,20 +195,21 @@ def window_end(last_inbound_at: datetime | None, governance: Governance) -> date
     return last_inbound_at + WINDOW - timedelta(minutes=governance.routing.window_margin_minutes)
 
 
-def sticky_order(person_key: str, numbers: Sequence[Number], governance: Governance) -> list[Number]:
+def sticky_order(
+    person_key: str, numbers: Sequence[Number], governance: Governance, near: Sequence[str] = ()
+) -> list[Number]:
     """Weighted rendezvous hashing: a person keeps their number, and a number that comes or goes moves only its own.
 
-    Numbers get persons in proportion to how fast their profile lets them send.
+    Numbers get persons in proportion to how fast their profile lets them send; those in `near`, of their own country,
+    come first (RTW-6).
     """
     if len(numbers) == 1:
         return list(numbers)
-    return sorted(numbers, key=lambda number: -_score(person_key, number, governance.profile_of(number)))
 
+    def order(number: Number) -> tuple[bool, float]:
+        return number.phone_number_id not in near, -_score(person_key, number, governance.profile_of(number))
 
-def _score(person_key: str, number: Number, profile: Profile) -> float:
-    digest = hashlib.sha256(f"{person_key}\x1f{number.phone_number_id}".encode()).digest()
-    share = (int.from_bytes(digest[:8], "big") + 1) / (2**64 + 2)  # strictly between 0 and 1
-    return -messages_per_minute(profile) / math.log(share)
+    return sorted(numbers, key=order)
 
 
 def messages_per_minute(profile: Profile) -> float:
@@ -109,31 +223,110 @@ def messages_per_minute(profile: Profile) -> float:
     return min(rates)
 
 
-def _health(state: NumberState | None, form: Form, now: datetime) -> int:
+_UNKNOWN = Condition()
+_country = lru_cache(maxsize=10_000)(country_of)
+"""Of our own numbers."""
+
+
+def _near(phone: str, numbers: Sequence[Number]) -> tuple[str, ...]:
+    countries = {number.phone_number_id: _country(number.display_phone_number) for number in numbers}
+    if len(set(countries.values())) < 2:
+        return ()
+    own = country_of(phone)
+    return tuple(pnid for pnid, country in countries.items() if country == own)
+
+
+def _zones(given: str | None, phone: str) -> tuple[str, ...]:
+    """The zone that the intent gives, where there is such a one; else those of the number."""
+    if given is not None:
+        return (given,) if known_zone(given) else ()
+    return zones_of(phone)
+
+
+def _condition(state: NumberState | None, queue: QueueState | None) -> Condition | None:
+    if state is None and queue is None:
+        return None
+    left = None if queue is None or queue.daily_limit is None else max(0, queue.daily_limit - queue.daily_used)
+    return Condition.model_construct(
+        verdict="open" if state is None else state.verdict,
+        until=None if state is None else state.until,
+        quality="UNKNOWN" if state is None else state.quality,
+        waiting=0 if queue is None else queue.queued,
+        daily_left=left,
+        daily_limit=None if queue is None else queue.daily_limit,
+    )
+
+
+def _forms(facts: Facts, pnid: str, governance: Governance, due: datetime) -> list[tuple[Form, datetime | None]]:
+    forms: list[tuple[Form, datetime | None]] = []
+    if facts.free_form:
+        until = window_end(facts.last_inbound_at.get(pnid), governance)
+        if until is not None and until > due:
+            forms.append(("session", until))
+    if facts.template:
+        forms.append(("template", None))
+    return forms
+
+
+class Capacity(NamedTuple):
+    """0 enough, 1 scarce, 2 none within the message's life; and how long its queue takes, in minutes."""
+
+    rank: int
+    minutes: float
+
+
+def _capacity(condition: Condition, profile: Profile, due: datetime, expires_at: datetime) -> Capacity:
+    minutes = condition.waiting / messages_per_minute(profile)
+    if condition.daily_left == 0 or due + timedelta(minutes=minutes) >= expires_at:
+        return Capacity(2, minutes)
+    scarce = condition.daily_left is not None and condition.daily_left < SCARCE_SHARE * (condition.daily_limit or 0)
+    return Capacity(1 if scarce or minutes > LONG_QUEUE_MINUTES else 0, minutes)
+
+
+def _worth(place: int, condition: Condition, capacity: Capacity) -> tuple[bool, bool, int, int, int]:
+    """Capacity at all, the person's own number, capacity left, quality; the sticky order holds the countries."""
+    own = place == 0 and condition.quality != "RED" and capacity.minutes <= LONG_QUEUE_MINUTES
+    return capacity.rank == 2, not own, capacity.rank, _QUALITY_RANK[condition.quality], place
+
+
+def _score(person_key: str, number: Number, profile: Profile) -> float:
+    digest = hashlib.sha256(f"{person_key}\x1f{number.phone_number_id}".encode()).digest()
+    share = (int.from_bytes(digest[:8], "big") + 1) / (2**64 + 2)  # strictly between 0 and 1
+    return -messages_per_minute(profile) / math.log(share)
+
+
+def _health(condition: Condition, form: Form, now: datetime) -> int:
     """0 may send this form now, 1 paused, 2 halted. A number of which nothing is known is taken as open."""
-    if state is None or state.verdict == "open":
+    if condition.verdict == "open":
         return 0
-    if state.verdict == "halted":
+    if condition.verdict == "halted":
         return 2
-    if state.verdict == "pause_proactive":
+    if condition.verdict == "pause_proactive":
         return 0 if form == "session" else 1
-    return 0 if state.until is not None and state.until <= now else 1
+    return 0 if condition.until is not None and condition.until <= now else 1
 
 
-def _why(health: int, form: Form, named: bool, place: int) -> str:
+def _why(health: int, form: Form, named: bool, place: int, condition: Condition, capacity: Capacity) -> str:
     window = "customer service window open" if form == "session" else "by template"
     choice = "named by the intent" if named else "the person's number" if place == 0 else "another number of the pool"
-    return f"{window}; {choice}" + ("", "; paused", "; halted")[health]
+    notes = [window, choice]
+    if condition.quality in ("YELLOW", "RED"):
+        notes.append(f"quality {condition.quality}")
+    if capacity.rank and condition.daily_left is not None:
+        notes.append(f"{condition.daily_left} of {condition.daily_limit} left today")
+    if capacity.rank and capacity.minutes > LONG_QUEUE_MINUTES:
+        notes.append(f"a queue of {capacity.minutes:.0f} minutes")
+    return "; ".join(notes) + ("", "; paused", "; halted")[health]
 
 
-def _window_closed(governance: Governance, around: Surroundings) -> Reason:
+def _window_closed(governance: Governance, facts: Facts) -> Reason:
     text = (
         "The person has not written to the sender in the last 24 hours, so only a template may go, and there is none."
-        if not around.last_inbound_at
+        if not facts.last_inbound_at
         else "The customer service window is closed, or closes before the message is due, and there is no template."
     )
-    return _reason(governance, "window_closed", text, "routing.window_margin_minutes")
+    return _stamped(governance, "window_closed", text, "routing.window_margin_minutes")
 
 
-def _reason(governance: Governance, code: str, text: str, rule: str) -> Reason:
+def _stamped(governance: Governance, code: str, text: str, rule: str) -> Reason:
     return Reason(code=code, text=text, rule=rule, policy_version=governance.version)

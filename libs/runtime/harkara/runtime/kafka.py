@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -152,3 +153,13 @@ class Writer:
         if output.traceparent is not None and output.traceparent != trace:
             headers.append((CAUSED_BY, output.traceparent.encode()))
         return value, headers
+
+
+@asynccontextmanager
+async def open_writer(settings: ServiceSettings, source: str | None = None) -> AsyncIterator[Writer]:
+    """A writer on a producer of its own, closed at the end; `source` is the service's name unless told."""
+    producer = await start_producer(settings)
+    try:
+        yield Writer(producer, settings.kafka, settings.partitions, source or settings.service)
+    finally:
+        await producer.stop()

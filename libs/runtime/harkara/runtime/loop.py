@@ -126,7 +126,9 @@ class AtLeastOnce(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
                 if await self._waits_at_gate(consumer):
                     continue
                 batch = await self._poll(consumer)
-                if batch:
+                if batch and self._gate() is not None:
+                    _give_back(consumer, batch)  # it closed while the poll waited
+                elif batch:
                     async with self._working:
                         await self._work(consumer, batch)
         finally:
@@ -153,8 +155,7 @@ class AtLeastOnce(ConsumerRebalanceListener, ABC):  # type: ignore[misc]
             return False
         consumer.pause(*consumer.assignment())
         found = await consumer.getmany(timeout_ms=POLL_MS)  # polling keeps the membership
-        for partition, records in found.items():
-            consumer.seek(partition, records[0].offset)  # assigned since the pause: not to be skipped
+        _give_back(consumer, [each for records in found.values() for each in records])  # assigned since the pause
         return True
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord]:
@@ -326,6 +327,16 @@ class BatchLoop(AtLeastOnce):
         for each in incoming:
             RECORDS.labels(self.name, each.topic.name, "done").inc()
         return effects
+
+
+def _give_back(consumer: AIOKafkaConsumer, batch: list[ConsumerRecord]) -> None:
+    """Fetch these again later; whoever has got their partitions meanwhile begins at what was committed."""
+    first: dict[TopicPartition, int] = {}
+    for record in batch:
+        partition = TopicPartition(record.topic, record.partition)
+        first[partition] = min(first.get(partition, record.offset), record.offset)
+    for partition in first.keys() & consumer.assignment():
+        consumer.seek(partition, first[partition])
 
 
 def quarantined(record: ConsumerRecord, topic: Topic, loop: str, reason: str) -> RawOutput:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from harkara.contracts.audit import AuditRecord
-from harkara.contracts.consent import PURPOSES, ConsentEvent, ConsentState, advance_consent
-from harkara.contracts.event import Reason, event_id
-from harkara.contracts.intents import ClearedIntent, SendIntent
+from harkara.contracts.consent import Change, ConsentEvent, ConsentState, advance_consent
+from harkara.contracts.event import Decision, Reason, event_id
+from harkara.contracts.intents import ClearedIntent, SendIntent, Text
 from harkara.contracts.lifecycle import MessageLifecycle, PolicyStatus
 from harkara.contracts.topics import (
     AUDIT_LOG,
@@ -18,12 +18,21 @@ from harkara.contracts.topics import (
     MESSAGE_LIFECYCLE,
 )
 from harkara.contracts.webhooks import InboundMessage
-from harkara.policy.clearance import Cleared, Question, Rejected
-from harkara.policy.optout import Keywords
+from harkara.policy.clearance import Cleared, Question, Rejected, inputs_of
+from harkara.policy.commands import Command, Said
+from harkara.policy.governance import Governance
+from harkara.policy.reload import on_record
 from harkara.runtime.kafka import Output
 
 ACTOR = "compliance-guard"
 URGENT = 3
+CONFIRMATION_LIFE = timedelta(minutes=30)  # later, amid other things, it would puzzle more than it tells
+CHANGES: dict[Command, Change] = {
+    "stop": "opted_out",
+    "start": "opted_in",
+    "pause": "paused",
+    "resume": "resumed",
+}
 Row = dict[str, Any]
 
 
@@ -34,18 +43,25 @@ def outputs(question: Question, decision: Cleared | Rejected, now: datetime) -> 
     """
     intent_hash = question.intent.hash()
 
-    def step(status: PolicyStatus, at: datetime, reason: Reason | None = None) -> Output:
-        return _step(question, decision.home, intent_hash, status, at, reason)
+    def step(status: PolicyStatus, at: datetime, why: Decision | None = None, reason: Reason | None = None) -> Output:
+        return _step(question, decision.home, intent_hash, status, at, reason, why)
 
     received = step("received", question.recorded_at)
     if isinstance(decision, Rejected):
-        refused = step("rejected", now, decision.reason)
+        refused = step("rejected", now, inputs_of(decision, decision.reason.policy_version or "", now), decision.reason)
         return [received, refused, _audit(question, decision, intent_hash, now)]
-    return [received, step("cleared", now), _cleared(question, decision, intent_hash, now)]
+    cleared = step("cleared", now, inputs_of(decision, decision.policy_version, now))
+    return [received, cleared, _cleared(question, decision, intent_hash, now)]
 
 
 def _step(
-    question: Question, home: str, intent_hash: str, status: PolicyStatus, at: datetime, reason: Reason | None
+    question: Question,
+    home: str,
+    intent_hash: str,
+    status: PolicyStatus,
+    at: datetime,
+    reason: Reason | None,
+    why: Decision | None,
 ) -> Output:
     intent = question.intent
     event = MessageLifecycle(
@@ -59,6 +75,7 @@ def _step(
         person_key=question.person_key,
         category=intent.category,
         received_at=question.recorded_at,
+        decision=why,
     )
     step = event_id(intent.message_id, intent_hash, status)
     return Output(MESSAGE_LIFECYCLE, home, home, event, step, at, subject=intent.message_id)
@@ -74,6 +91,7 @@ def _cleared(question: Question, decision: Cleared, intent_hash: str, now: datet
         received_at=question.recorded_at,
         expires_at=decision.expires_at,
         policy_version=decision.policy_version,
+        answers=question.answers,
     )
     topic = CLEARED_INTENTS_URGENT if intent.priority == URGENT else CLEARED_INTENTS
     step = event_id(intent.message_id, intent_hash, "cleared-intent")
@@ -95,42 +113,66 @@ def _audit(question: Question, rejected: Rejected, intent_hash: str, now: dateti
     return Output(AUDIT_LOG, rejected.home, intent.message_id, event, record, now, subject=intent.message_id)
 
 
-def heard(inbound: InboundMessage, keywords: Keywords) -> list[Output]:
-    """A word that opts the person out of, or into, every purpose; otherwise nothing. A button counts like a text."""
-    words = {keywords.read(inbound.text), keywords.read(inbound.button_payload)}
-    if not words & {"opt_out", "opt_in"}:
+def policy_record(policy: Governance, service: str, now: datetime) -> Output:
+    """That this policy is in force, for the audit log."""
+    record = on_record(policy, service, now)
+    return Output(AUDIT_LOG, service, policy.version, record, record.audit_id, now)
+
+
+def heard(inbound: InboundMessage, said: Said | None) -> list[Output]:
+    """The change of every purpose that a person's command is; nothing where it is none, or asks for help only.
+
+    An opt-out is the cancel of what was accepted until we heard it, as one event.
+    """
+    change = None if said is None else CHANGES.get(said.command)
+    if said is None or change is None:
         return []
+    at = min(inbound.sent_at, inbound.received_at)
     consent_id = event_id(inbound.wamid, "keyword")
     event = ConsentEvent(
         event_id=consent_id,
         person_key=inbound.person_key,
-        standing="opted_out" if "opt_out" in words else "opted_in",
+        standing=change,
         source="keyword",
-        at=inbound.sent_at,
+        at=at,
+        until=None if said.days is None else at + timedelta(days=said.days),
+        cancels_until=inbound.received_at if change == "opted_out" else None,
         proof=f"inbound message {inbound.wamid}",
+        origin="whatsapp",
+        language=said.tongue,
         actor=inbound.person_key,
     )
-    return [Output(CONSENT_EVENTS, inbound.person_key, inbound.person_key, event, consent_id, inbound.sent_at)]
+    return [Output(CONSENT_EVENTS, inbound.person_key, inbound.person_key, event, consent_id, at)]
+
+
+def answer_to(inbound: InboundMessage, text: str, said: Said) -> SendIntent | None:
+    """The confirmation of a command, by the number that it was written to; None where the person has no phone number.
+
+    Its id is a function of the inbound message's, so a message that comes again is confirmed once.
+    """
+    if inbound.from_phone is None:
+        return None
+    return SendIntent(
+        message_id="c-" + event_id(inbound.wamid, "confirmation"),
+        sender=inbound.phone_number_id,
+        to=inbound.from_phone,
+        category="service",
+        content=Text(body=text),
+        priority=URGENT,
+        producer=ACTOR,
+        expires_at=inbound.received_at + CONFIRMATION_LIFE,
+        metadata={"confirms": said.command},
+    )
 
 
 def projected(row: Row | None, event: ConsentEvent) -> Row | None:
-    """The person's row of `consent-state` after the event, or None where it changes nothing. `version` only grows.
-
-    Whoever an operator has blocked is not unblocked by their own word.
-    """
+    """The person's row of `consent-state` after the event, or None where it changes nothing. `version` only grows."""
     current = None if row is None else ConsentState.model_validate(row)
     state = advance_consent(current, event)
-    if current is not None and event.source == "keyword" and event.standing == "opted_in":
-        state = state.model_copy(update=_blocked(current))
     if state == current:
         return None
     version = 1 if row is None else row["version"] + 1
     return state.model_dump(mode="json", exclude_none=True) | {"version": version}
-
-
-def _blocked(state: ConsentState) -> dict[str, Any]:
-    words = {purpose: getattr(state, purpose) for purpose in PURPOSES}
-    return {purpose: word for purpose, word in words.items() if word is not None and word.standing == "blocked"}
 
 
 def question_of(intent: SendIntent, recorded_at: datetime, person_key: str, now: datetime) -> Question:

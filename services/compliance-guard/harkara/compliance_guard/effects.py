@@ -1,25 +1,33 @@
-"""The guard's three jobs on records: judging intents, hearing people, keeping the consent projection."""
+"""The guard's jobs on records: judging intents, hearing and answering people, keeping the consent projection."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from harkara.compliance_guard import core
-from harkara.compliance_guard.metrics import CONSENT_WORDS, DECISIONS, PERSONS
+from harkara.compliance_guard.metrics import COMMANDS, CONFIRMATIONS, CONSENT_RECORDED, DECISIONS, PERSONS
 from harkara.compliance_guard.standings import Standings
-from harkara.contracts.consent import ConsentEvent
+from harkara.contracts.consent import ConsentEvent, ConsentRequest, Standing
+from harkara.contracts.event import event_id
 from harkara.contracts.identity import person_key
 from harkara.contracts.intents import SendIntent
 from harkara.contracts.topics import CONSENT_EVENTS, CONSENT_STATE
 from harkara.contracts.webhooks import InboundMessage
-from harkara.policy.clearance import Rejected, decide, purpose_of
+from harkara.policy.clearance import Rejected, Word, decide, purpose_of
+from harkara.policy.commands import Commands, Said
+from harkara.policy.confirmations import confirmation
 from harkara.policy.governance import Governance
-from harkara.policy.optout import Keywords
+from harkara.policy.recording import recorded
 from harkara.runtime.clock import Clock
 from harkara.runtime.faust_app import ProjectionApp
 from harkara.runtime.kafka import Output
 from harkara.runtime.loop import Incoming, Refused
+
+LATELY = timedelta(seconds=10)  # well above the 3 s after which everything said is known, or nothing is answered
+MOST_LATELY = 10_000  # persons: a thousand commands a second for ten seconds
 
 
 class Judge:
@@ -31,6 +39,10 @@ class Judge:
         self._standings = standings
         self._clock = clock
         PERSONS.set_function(lambda: len(standings))
+
+    def follow(self, governance: Governance) -> None:
+        """Decide by this policy from the next intent on."""
+        self._governance = governance
 
     def judge(self, incoming: Incoming) -> Iterable[Output]:
         """The events that an intent leads to."""
@@ -48,21 +60,115 @@ class Judge:
 
 
 class Listener:
-    """Hears the words that opt a person out or in."""
+    """Hears the commands of people: before anything else, and whatever else is known or not."""
 
     def __init__(self, governance: Governance) -> None:
-        self._keywords = Keywords(governance.compliance.opt_out_words)
+        self.follow(governance)
+
+    def follow(self, governance: Governance) -> None:
+        """Hear this policy's opt-out words too, from the next message on."""
+        self._commands = Commands(governance.compliance.opt_out_words)
 
     def hear(self, incoming: Incoming) -> Iterable[Output]:
         """The change of consent that a person's message is, if it is one."""
-        inbound = incoming.envelope.event
-        if not isinstance(inbound, InboundMessage):
-            raise Refused("the record is no InboundMessage")
-        outputs = core.heard(inbound, self._keywords)
-        for output in outputs:
-            if isinstance(output.event, ConsentEvent):
-                CONSENT_WORDS.labels(output.event.standing).inc()
-        return outputs
+        inbound = _inbound(incoming)
+        said = self._commands.read(inbound.text, inbound.button_payload)
+        if said is not None:
+            COMMANDS.labels(said.command).inc()
+        return core.heard(inbound, said)
+
+
+class Lately:
+    """Who opted in or out within the last seconds. Two commands in a row are read together, and the replica follows
+    the first one a moment later: without this the answer to the second would not know of it."""
+
+    def __init__(self) -> None:
+        self._opted: OrderedDict[str, tuple[Standing, datetime]] = OrderedDict()
+
+    def note(self, inbound: InboundMessage, said: Said) -> None:
+        """A command; only opting in or out is kept."""
+        if said.command in ("stop", "start"):
+            self._opted[inbound.person_key] = (
+                "opted_out" if said.command == "stop" else "opted_in",
+                inbound.received_at,
+            )
+            self._opted.move_to_end(inbound.person_key)
+            while len(self._opted) > MOST_LATELY:
+                self._opted.popitem(last=False)
+
+    def word(self, inbound: InboundMessage) -> Word | None:
+        """What the person said so shortly before this message that it may not have come round yet."""
+        standing, at = self._opted.get(inbound.person_key, (None, inbound.received_at))
+        return None if standing is None or abs(inbound.received_at - at) > LATELY else Word(standing)
+
+
+class Answerer:
+    """Confirms each command once. Apart from the listener, because it must know who is blocked before it speaks."""
+
+    def __init__(self, governance: Governance, standings: Standings, clock: Clock) -> None:
+        self.follow(governance)
+        self._standings = standings
+        self._clock = clock
+        self._lately = Lately()
+
+    def follow(self, governance: Governance) -> None:
+        """Answer by this policy from the next message on."""
+        self._governance = governance
+        self._commands = Commands(governance.compliance.opt_out_words)
+
+    def answer(self, incoming: Incoming) -> Iterable[Output]:
+        """The confirmation, cleared or refused as any intent is."""
+        inbound = _inbound(incoming)
+        said = self._commands.read(inbound.text, inbound.button_payload)
+        if said is None:
+            return []
+        known = self._standings.said(inbound.person_key)
+        standing = None if known is None else known.transactional
+        self._lately.note(inbound, said)
+        language = None if known is None else known.language
+        text = confirmation(said, language, self._lately.word(inbound) or standing)
+        intent = core.answer_to(inbound, text, said)
+        if intent is None:
+            CONFIRMATIONS.labels("no_phone").inc()
+            return []
+        now = self._clock.now()
+        question = core.question_of(intent, inbound.received_at, inbound.person_key, now)
+        question = replace(question, word=standing, answers=inbound.sent_at)
+        decision = decide(question, self._governance, now)
+        CONFIRMATIONS.labels(decision.reason.code if isinstance(decision, Rejected) else "cleared").inc()
+        return core.outputs(question, decision, now)
+
+
+class Recorder:
+    """Turns what upstream systems record of consent into events about pseudonyms."""
+
+    def __init__(self, pepper: bytes, clock: Clock) -> None:
+        self._pepper = pepper
+        self._clock = clock
+
+    def record(self, incoming: Incoming) -> Iterable[Output]:
+        """The event; the record's own time is when we got it, unless its writer's clock is ahead."""
+        request = incoming.envelope.event
+        if not isinstance(request, ConsentRequest):
+            raise Refused("the record is no ConsentRequest")
+        person = person_key(self._pepper, request.phone)
+        event = recorded(
+            request,
+            identity=event_id("consent-request", request.producer, request.request_id),
+            person_key=person,
+            source="kafka",
+            actor=request.producer,
+            received_at=min(incoming.timestamp, self._clock.now()),
+        )
+        CONSENT_RECORDED.labels(event.standing).inc()
+        return [Output(CONSENT_EVENTS, person, person, event, event.event_id, event.at)]
+
+
+def _inbound(incoming: Incoming) -> InboundMessage:
+    inbound = incoming.envelope.event
+    if not isinstance(inbound, InboundMessage):
+        raise Refused("the record is no InboundMessage")
+    return inbound
 
 
 def consent_projection(app: ProjectionApp) -> None:
@@ -80,6 +186,6 @@ def consent_projection(app: ProjectionApp) -> None:
     app.fold(CONSENT_EVENTS, take)
 
 
-def gate_on(fresh: Callable[[], bool]) -> Callable[[], str | None]:
+def gate_on(*fresh: Callable[[], bool]) -> Callable[[], str | None]:
     """Fail closed: without knowing everyone's consent as of at most 2 s ago nothing is cleared."""
-    return lambda: None if fresh() else "consent is not known up to now, so nothing is cleared"
+    return lambda: None if all(each() for each in fresh) else "consent is not known up to now, so nothing is cleared"

@@ -10,11 +10,26 @@ DECISIONS = Counter(
     "`unknown_sender`: a producer names a number that governance.yaml does not have.",
     ["outcome"],  # bounded: the codes are those of harkara.policy.clearance and .content
 )
-CONSENT_WORDS = Counter(
-    "harkara_compliance_guard_consent_words_total",
-    "Words of people that changed their consent (opted_out, opted_in). Many opted_out at once: stop the run and read "
-    "what it says.",
+COMMANDS = Counter(
+    "harkara_compliance_guard_commands_total",
+    "Commands of people (stop, start, pause, resume, help). Many stops at once: stop the run and read what it says.",
+    ["command"],
+)
+CONFIRMATIONS = Counter(
+    "harkara_compliance_guard_confirmations_total",
+    "Answers to commands, by outcome: `cleared`, `no_phone` (the person is known by a user id only), or the reason's "
+    "code why there was none.",
+    ["outcome"],
+)
+CONSENT_RECORDED = Counter(
+    "harkara_compliance_guard_consent_recorded_total",
+    "Consent that upstream systems recorded by Kafka, by its standing. A jump of opted_in: look where it comes from.",
     ["standing"],
+)
+BEHIND = Gauge(
+    "harkara_compliance_guard_consent_unread_seconds",
+    "Seconds since everything that people had said was known to be in the consent replica. Above 3 s nothing is "
+    "cleared: look at the lag of the groups compliance-guard-listener and compliance-guard-consent.",
 )
 PERSONS = Gauge(
     "harkara_compliance_guard_persons",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from typing import NamedTuple
 
-from harkara.contracts.consent import ConsentState, Purpose
+from harkara.contracts.consent import PURPOSES, ConsentState, Heard, Purpose
 from harkara.contracts.event import Event, epoch_ms
 from harkara.contracts.topics import Topic
 from harkara.policy.clearance import Word, word_of
 
-Pair = tuple[Word | None, Word | None]
-"""The words for marketing and for transactional messages."""
 
-MOST_SHARED = 10_000  # pairs kept for sharing: without pauses there are 25; each pause's end makes one more
+class Said(NamedTuple):
+    """What holds for marketing and for transactional messages, and the person's language."""
+
+    marketing: Word | None
+    transactional: Word | None
+    language: str | None
+
+
+MOST_SHARED = 10_000  # kept for sharing: without pauses there are 25 per language; each pause's end makes one more
 
 
 class Standings:
@@ -20,16 +26,21 @@ class Standings:
     one of them frozen and revived, the one that knows more wins."""
 
     def __init__(self) -> None:
-        self._persons: dict[bytes, tuple[Pair, int]] = {}
-        self._shared: dict[Pair, Pair] = {}
+        self._persons: dict[bytes, tuple[Said, int]] = {}
+        self._shared: dict[Said, Said] = {}
 
     def __len__(self) -> int:
         return len(self._persons)
 
     def word(self, person_key: str, purpose: Purpose) -> Word | None:
         """What the person last said for the purpose, or None where nothing is known."""
+        said = self.said(person_key)
+        return None if said is None else said.marketing if purpose == "marketing" else said.transactional
+
+    def said(self, person_key: str) -> Said | None:
+        """All that is held of the person."""
         held = self._persons.get(_packed(person_key))
-        return None if held is None else held[0][0 if purpose == "marketing" else 1]
+        return None if held is None else held[0]
 
     def apply(self, topic: Topic, key: str, event: Event | None) -> None:
         """Take one record of `consent-state`; a tombstone forgets the person."""
@@ -41,11 +52,11 @@ class Standings:
         if held is None or held[1] <= age:
             self._persons[person] = (self._one(event), age)
 
-    def _one(self, state: ConsentState) -> Pair:
-        pair = (word_of(state, "marketing"), word_of(state, "transactional"))
+    def _one(self, state: ConsentState) -> Said:
+        said = Said(word_of(state, "marketing"), word_of(state, "transactional"), state.language)
         if len(self._shared) >= MOST_SHARED:
             self._shared.clear()
-        return self._shared.setdefault(pair, pair)
+        return self._shared.setdefault(said, said)
 
 
 def _packed(person_key: str) -> bytes:
@@ -57,7 +68,12 @@ def _packed(person_key: str) -> bytes:
 
 
 def _age(state: ConsentState) -> int:
-    """Grows with every change of the state, as the word of each purpose only ever gives way to a later one."""
-    start = datetime.fromtimestamp(0, UTC)
-    times = (word.at if word else start for word in (state.marketing, state.transactional))
-    return sum(epoch_ms(at) for at in times)
+    """Grows with every change of the state, as each word of it only ever gives way to a later one."""
+    words = sum(_sum(state.words(purpose)) for purpose in PURPOSES)
+    return words + (epoch_ms(state.language_at) if state.language_at else 0)
+
+
+def _sum(heard: Heard) -> int:
+    words = (heard.word, heard.at_meta, heard.pause, heard.block)
+    instants = (heard.resumed_at, heard.revoked_until, *(word.at for word in words if word is not None))
+    return sum(epoch_ms(at) for at in instants if at is not None)

@@ -10,7 +10,9 @@ from pydantic.alias_generators import to_camel
 
 from harkara.console.core import Row
 from harkara.contracts.lifecycle import ENDS, MessageLifecycle, MessageState
+from harkara.contracts.numbers import QueuePace
 from harkara.policy.governance import Governance
+from harkara.policy.schedule import Schedule
 
 
 class Answer(BaseModel):
@@ -83,8 +85,20 @@ class MessageAnswer(Answer):
     history: list[Step]
 
 
+class QueuedAnswer(Answer):
+    """A message near the head of a queue. `position` 1 is next; `estimated_delivery` is when its number's pace lets it
+    go, null where nobody knows."""
+
+    position: int
+    message_id: str
+    priority: int
+    flow: str
+    estimated_delivery: datetime | None
+
+
 class QueueAnswer(Answer):
-    """One number's queue as its lane last reported it (`updated_at`); counts of messages."""
+    """One number's queue as its lane last reported it (`updated_at`); counts of messages. `next` are the first ones in
+    their order; `next_at` is when the next call may start, `daily_used` the calls of the last 24 hours."""
 
     phone_number_id: str
     verdict: str
@@ -96,6 +110,11 @@ class QueueAnswer(Answer):
     sent_last_minute: int
     sent_today: int
     oldest_queued_at: datetime | None
+    by_priority: dict[str, int]
+    next_at: datetime | None
+    daily_limit: int | None
+    daily_used: int
+    next: list[QueuedAnswer]
     updated_at: datetime
 
 
@@ -109,8 +128,22 @@ class SenderQueue(Answer):
     not_reported: list[str]
 
 
+class NumberStats(Answer):
+    """One number's part: what waits, and what of its limits is used."""
+
+    phone_number_id: str
+    queued: int
+    held: int
+    in_flight: int
+    in_doubt: int
+    sent_last_minute: int
+    sent_today: int
+    daily_limit: int | None
+    daily_used: int
+
+
 class SenderStats(Answer):
-    """How a sender's messages of the last `hours` stand, by status, and what it sent."""
+    """How a sender's messages of the last `hours` stand, by status, what it sent, and what waits (ING-6)."""
 
     sender: str
     home: str
@@ -121,6 +154,8 @@ class SenderStats(Answer):
     percent_delivered: float
     sent_last_minute: int
     sent_today: int
+    queued: int
+    numbers: list[NumberStats]
 
 
 class RunAnswer(Answer):
@@ -166,6 +201,12 @@ class NumberAnswer(Answer):
     queue: QueueAnswer | None
 
 
+class AllAccepted(Answer):
+    """Several commands were written, one per home; what comes of them is seen on the messages and in the audit log."""
+
+    command_ids: list[str]
+
+
 class Accepted(Answer):
     """A command was written; what comes of it is seen on the message or number and in the audit log."""
 
@@ -194,23 +235,33 @@ def run_answer(run: Row) -> RunAnswer:
     return RunAnswer.model_validate(run | counts.model_dump())
 
 
-def number_answers(governance: Governance, reported: dict[str, Row], home: str | None) -> list[NumberAnswer]:
+def number_answers(
+    governance: Governance, reported: dict[str, Row], home: str | None, now: datetime
+) -> list[NumberAnswer]:
     """Every number of the policy file, in its order, then numbers that are only reported. No state yet means open."""
     listed = {n.phone_number_id: governance.home_of(n.phone_number_id) or "" for n in governance.numbers}
     known = listed | {pnid: row["home"] for pnid, row in reported.items() if pnid not in listed}
     return [
-        _number(pnid, its_home, reported.get(pnid, {}))
+        _number(pnid, its_home, reported.get(pnid, {}), now)
         for pnid, its_home in known.items()
         if home is None or its_home == home
     ]
 
 
-def queue_answer(row: Row | None) -> QueueAnswer | None:
-    """A queue's answer, None where its lane has not reported."""
-    return QueueAnswer.model_validate(row) if row else None
+def queue_answer(row: Row | None, now: datetime) -> QueueAnswer | None:
+    """A queue's answer with its times as of now, None where its lane has not reported."""
+    if not row:
+        return None
+    pace = None if row["pace"] is None else QueuePace.model_validate(row["pace"])
+    schedule = None if pace is None else Schedule(pace, now.timestamp())
+    heads = [
+        each | {"position": place, "estimated_delivery": schedule.at(place) if schedule is not None else None}
+        for place, each in enumerate(row["first"], 1)
+    ]
+    return QueueAnswer.model_validate(row | {"next": heads, "next_at": None if pace is None else pace.next_at})
 
 
-def _number(phone_number_id: str, home: str, reported: Row) -> NumberAnswer:
+def _number(phone_number_id: str, home: str, reported: Row, now: datetime) -> NumberAnswer:
     state = reported.get("state") or {
         "verdict": "open", "availability": "UNKNOWN", "quality": "UNKNOWN", "latched": False, "until": None,
         "reason": None, "by": "", "updated_at": None,
@@ -221,7 +272,7 @@ def _number(phone_number_id: str, home: str, reported: Row) -> NumberAnswer:
         home=home,
         by=state["by"],
         reason=_why(state["reason"]),
-        queue=queue_answer(reported.get("queue")),
+        queue=queue_answer(reported.get("queue"), now),
     )
 
 

@@ -9,7 +9,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harkara.console.access import Access
 from harkara.console.commands import Commands
+from harkara.console.explain import explaining
+from harkara.console.letters import letters
 from harkara.console.live import Live
+from harkara.console.orders import orders
 from harkara.console.pages import pages
 from harkara.console.queries import Queries
 from harkara.console.readside import ReadSide
@@ -41,7 +44,7 @@ def create(settings: Settings) -> Service:
     database = Database(settings)
     producer = ProducerComponent(settings)
     access = Access(ApiKeys.from_file(settings.api_keys_file), policy, pepper, clock, settings.session_hours)
-    desk = Desk(access, Queries(database.pool), Commands(producer, clock), policy, clock)
+    desk = Desk(access, Queries(database.pool), Commands(producer, clock), policy, clock, pepper, settings)
     live = Live(settings.live_interval_seconds, settings.live_clients)
     read_side = ReadSide(settings, Store(database.pool, pepper), database.ready, clock)
     return Service(settings, [database, producer, read_side, live], http_app(desk, live))
@@ -58,6 +61,9 @@ def http_app(desk: Desk, live: Live) -> FastAPI:
     app.add_exception_handler(psycopg.OperationalError, _postgres_away)
     app.add_middleware(SecurityHeaders)
     app.include_router(router)
+    app.include_router(explaining)
+    app.include_router(orders)
+    app.include_router(letters)
     app.include_router(pages)
     return app
 

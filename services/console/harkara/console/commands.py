@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -13,14 +13,26 @@ from harkara.console.metrics import COMMANDS
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.commands import SendCommand
 from harkara.contracts.event import event_id
+from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.numbers import NumberCommand
-from harkara.contracts.topics import AUDIT_LOG, NUMBER_COMMANDS, SEND_COMMANDS
+from harkara.contracts.topics import (
+    AUDIT_LOG,
+    DISPATCH_ORDERS,
+    DISPATCH_ORDERS_URGENT,
+    NUMBER_COMMANDS,
+    SEND_COMMANDS,
+)
 from harkara.runtime.clock import Clock
 from harkara.runtime.kafka import Output
 from harkara.runtime.problems import Problem
 from harkara.runtime.service import ProducerComponent
 
+URGENT = 3
 ACKNOWLEDGED_WITHIN_SECONDS = 10.0  # what a person waits for a button; Kafka normally takes milliseconds
+
+Kind = Literal[
+    "cancel_message", "cancel_run", "cancel_recipient", "prioritise_message", "prioritise_run", "resolve_in_doubt"
+]
 
 log = structlog.get_logger()
 
@@ -50,29 +62,54 @@ class Commands:
         COMMANDS.labels(kind).inc()
         return command.command_id
 
-    async def cancel(self, message_id: str, home: str, actor: str) -> str:
-        """Cancel a message; returns the command's id, the same for every repetition by the same caller."""
+    async def tell(
+        self, kind: Kind, target: str, home: str, actor: str, note: str = "", *, command_id: str = "", **more: Any
+    ) -> str:
+        """A command to the lane of `home` about a message, run or person; returns its id. `more`: its own arguments.
+
+        A cancel of a message or run has the same id for every repetition by the same caller; others are told anew
+        each time, unless an id is given.
+        """
+        if not command_id:
+            once = kind in ("cancel_message", "cancel_run")
+            command_id = event_id(kind, target, home, actor) if once else uuid.uuid4().hex
         command = SendCommand(
-            command_id=event_id("cancel_message", message_id, actor),
+            command_id=command_id,
             home=home,
-            kind="cancel_message",
-            target=message_id,
+            kind=kind,
+            target=target,
             actor=actor,
+            note=note,
             at=self._clock.now(),
+            **more,
         )
-        order = Output(SEND_COMMANDS, home, home, command, command.command_id, command.at, subject=message_id)
-        await self._write(order, self._audit(command.command_id, actor, "cancel_message", message_id, ""))
-        COMMANDS.labels("cancel_message").inc()
+        subject = target if kind.endswith("_message") or kind == "resolve_in_doubt" else None
+        order = Output(SEND_COMMANDS, home, home, command, command.command_id, command.at, subject=subject)
+        await self._write(order, self._audit(command.command_id, actor, kind, target, note, **more))
+        COMMANDS.labels(kind).inc()
         return command.command_id
 
-    def _audit(self, command_id: str, actor: str, action: str, subject: str, note: str) -> Output:
+    async def redrive(self, order: DispatchOrder, letter_id: str, actor: str) -> str:
+        """A dead order to its topic again, as it is; returns the id under which it is audited."""
+        now = self._clock.now()
+        told = event_id("redrive", letter_id, actor)
+        topic = DISPATCH_ORDERS_URGENT if order.priority == URGENT else DISPATCH_ORDERS
+        again = Output(topic, order.home, order.home, order, told, now, subject=order.message_id)
+        audit = self._audit(told, actor, "redrive", order.message_id, "", attempt=order.redrive)
+        await self._write(again, audit)
+        COMMANDS.labels("redrive").inc()
+        return told
+
+    def _audit(self, command_id: str, actor: str, action: str, subject: str, note: str, **more: Any) -> Output:
         record = AuditRecord(
             audit_id=event_id(command_id, "audit"),
             actor=actor,
             action=action,
             subject=subject,
             at=self._clock.now(),
-            details={"command_id": command_id} | ({"note": note} if note else {}),
+            details={"command_id": command_id}
+            | ({"note": note} if note else {})
+            | {name: str(value) for name, value in more.items() if value is not None},
         )
         return Output(AUDIT_LOG, subject, subject, record, record.audit_id, record.at)
 

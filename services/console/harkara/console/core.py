@@ -89,7 +89,8 @@ NUMBER_HISTORY = Table(
 QUEUES = Table(
     "queues", ("phone_number_id",), "updated_at",
     ("phone_number_id", "home", "queued", "scheduled", "held", "in_flight", "in_doubt", "sent_last_minute",
-     "sent_today", "oldest_queued_at", "verdict", "updated_at"),
+     "sent_today", "oldest_queued_at", "verdict", "by_priority", "flows", "first", "pace", "daily_limit", "daily_used",
+     "updated_at"),
 )  # fmt: skip
 AUDIT = Table("audit", ("audit_id",), None, ("audit_id", "actor", "action", "subject", "at", "details"))
 DEAD_LETTERS = Table(

@@ -38,6 +38,6 @@ LIVE_DROPPED = Counter(
 )
 COMMANDS = Counter(
     "harkara_console_commands_total",
-    "Commands that operators gave through the console, by kind (halt, resume, cancel_message). The audit log has who.",
+    "Commands that operators gave through the console, by kind (halt, cancel_message, ...). The audit log has who.",
     ["kind"],
 )

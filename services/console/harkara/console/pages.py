@@ -118,7 +118,7 @@ async def cancel_by_form(message_id: str, desk: AtDesk, visitor: Visitor) -> Res
 async def number_page(phone_number_id: str, desk: AtDesk, visitor: Visitor) -> Response:
     """One number: what it may do and why, what was seen about it, who did what."""
     home = home_of_number(desk, visitor, phone_number_id)
-    answers = number_answers(desk.governance, await desk.queries.numbers(home), home)
+    answers = number_answers(desk.governance, await desk.queries.numbers(home), home, desk.clock.now())
     number = next(each for each in answers if each.phone_number_id == phone_number_id)
     events = await desk.queries.number_events(phone_number_id)
     audit = await desk.queries.audit(phone_number_id)
@@ -223,7 +223,7 @@ def _view(desk: Desk, visitor: Caller, view: str) -> Callable[[], Awaitable[str 
 
 
 async def _overview(desk: Desk, visitor: Caller) -> dict[str, Any]:
-    numbers = number_answers(desk.governance, await desk.queries.numbers(visitor.home), visitor.home)
+    numbers = number_answers(desk.governance, await desk.queries.numbers(visitor.home), visitor.home, desk.clock.now())
     runs = [run_answer(each) for each in await desk.queries.runs(20, None, visitor.home)]
     letters = await desk.queries.dead_letters() if visitor.home is None else None
     return {"runs": runs, "numbers": numbers, "letters": letters, "dlq_topics": len(DEAD_LETTER_TOPICS)}

@@ -47,6 +47,15 @@ class Queries:
         )
         return rows[0]["message_id"] if rows else None
 
+    async def policy(self, version: str) -> str | None:
+        """The content of the policy of that version, as a service that went by it put it on record."""
+        rows = await self._all(
+            "SELECT details ->> 'content' AS content FROM audit WHERE action = 'policy_applied' AND subject = %s "
+            "AND details ? 'content' ORDER BY at DESC LIMIT 1",
+            (version,),
+        )
+        return rows[0]["content"] if rows else None
+
     async def runs(self, limit: int = RUNS_LIMIT, before: datetime | None = None, home: str | None = None) -> list[Row]:
         """The newest runs with their counts summed; `before` pages on (the created_at of the last one seen)."""
         rows = await self._all(
@@ -146,9 +155,9 @@ def _joined(message_id: str, events: Iterable[Row]) -> MessageState | None:
 
 
 def _story(row: Row) -> tuple[Any, ...]:
-    """By time; what happened in one instant by attempt, phase and rank."""
+    """By time in whole seconds, which is all that Meta gives; within one second by attempt, phase and rank."""
     event = MessageLifecycle.model_validate(row["event"])
-    return event.at, event.attempt, event.phase, event.rank, row["event_id"]
+    return event.at.replace(microsecond=0), event.attempt, event.phase, event.rank, event.at, row["event_id"]
 
 
 def _run(row: Row) -> Row:

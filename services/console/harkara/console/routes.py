@@ -14,6 +14,7 @@ from harkara.console.answers import (
     Accepted,
     MessageAnswer,
     NumberAnswer,
+    NumberStats,
     RunAnswer,
     RunsAnswer,
     SenderQueue,
@@ -26,6 +27,7 @@ from harkara.console.answers import (
 from harkara.console.commands import Commands
 from harkara.console.core import percent
 from harkara.console.queries import Queries
+from harkara.console.settings import Settings
 from harkara.contracts.lifecycle import ENDS, REACHED, MessageState
 from harkara.policy.governance import Governance
 from harkara.runtime.clock import Clock
@@ -44,6 +46,8 @@ class Desk:
     commands: Commands
     governance: Governance
     clock: Clock
+    pepper: bytes
+    settings: Settings
 
 
 def desk_of(request: Request) -> Desk:
@@ -89,11 +93,12 @@ async def cancel_message(message_id: str, desk: AtDesk, caller: AsCaller) -> Acc
 
 @router.get("/queue/{sender}")
 async def sender_queue(sender: str, desk: AtDesk, caller: AsCaller) -> SenderQueue:
-    """The queue of a number, or of each number of a pool."""
+    """The queue of a number, or of each number of a pool: how many wait, who is next, and when (ING-4)."""
     home, numbers = resolve_sender(desk, caller, sender)
     reported = await desk.queries.numbers(home)
     rows = {pnid: reported.get(pnid, {}).get("queue") for pnid in numbers}
-    queues = [answer for row in rows.values() if (answer := queue_answer(row)) is not None]
+    now = desk.clock.now()
+    queues = [answer for row in rows.values() if (answer := queue_answer(row, now)) is not None]
     return SenderQueue(
         sender=sender,
         home=home,
@@ -136,6 +141,8 @@ async def sender_stats(
         percent_delivered=percent(delivered, total),
         sent_last_minute=sum(queue["sent_last_minute"] for queue in queues),
         sent_today=sum(queue["sent_today"] for queue in queues),
+        queued=sum(queue["queued"] + queue["held"] for queue in queues),
+        numbers=[NumberStats.model_validate(queue) for queue in queues],
     )
 
 
@@ -164,7 +171,7 @@ async def run(run_id: str, desk: AtDesk, caller: AsCaller) -> RunAnswer:
 @router.get("/numbers")
 async def numbers(desk: AtDesk, caller: AsCaller) -> list[NumberAnswer]:
     """Every sender number: verdict, quality, why and by whom, and its queue."""
-    return number_answers(desk.governance, await desk.queries.numbers(caller.home), caller.home)
+    return number_answers(desk.governance, await desk.queries.numbers(caller.home), caller.home, desk.clock.now())
 
 
 @router.post("/numbers/{phone_number_id}/halt", status_code=202)
@@ -201,7 +208,8 @@ async def cancel(desk: Desk, caller: Caller, state: MessageState) -> Accepted:
     """Write the cancel command; raises Problem 409 where it would come too late for certain."""
     if state.status in BEYOND_CANCELLING:
         raise Problem(409, "ALREADY_BEYOND", "The message cannot be cancelled any more", f"It is {state.status}.")
-    return Accepted(command_id=await desk.commands.cancel(state.message_id, state.home, caller.key.id))
+    told = await desk.commands.tell("cancel_message", state.message_id, state.home, caller.key.id)
+    return Accepted(command_id=told)
 
 
 def resolve_sender(desk: Desk, caller: Caller, sender: str) -> tuple[str, list[str]]:

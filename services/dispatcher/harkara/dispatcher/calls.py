@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from harkara.dispatcher import metrics
 from harkara.dispatcher.failpoints import Failpoints
-from harkara.dispatcher.senders import NoToken, Senders, body_of
+from harkara.dispatcher.senders import Senders, body_of
 from harkara.dispatcher.state import Message
+from harkara.dispatcher.tokens import NoToken
 from harkara.graph_api.outcome import Accepted, InDoubt, NotSent, Outcome, Refused
 from harkara.runtime.clock import Clock
 from harkara.runtime.telemetry import span
@@ -34,7 +35,9 @@ class Settled:
 
 @dataclass
 class Calls:
-    """Calls under way. `gate(message, attempt)` says in the instant before the first byte why not, or None."""
+    """Calls under way. `gate(message, attempt)` says in the instant before the first byte why not, or None; `began` is
+    told where nothing stands against it. `barred` is told at once of a refusal that stops numbers, before any other
+    call can pass the gate."""
 
     senders: Senders
     clock: Clock
@@ -42,6 +45,8 @@ class Calls:
     gate: Callable[[Message, int], str | None]
     wake: Callable[[], None]
     token_lost: Callable[[str], None]
+    barred: Callable[[str, Refused], None]
+    began: Callable[[Message], None]
     settled: deque[Settled] = field(default_factory=deque)
     failure: BaseException | None = None
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
@@ -73,6 +78,7 @@ class Calls:
                 refusal = why_not
                 return False
             metrics.JOURNAL_TO_CALL_SECONDS.observe(now - decided_at)
+            self.began(message)
             if self.failpoints.is_armed("during_call"):
                 asyncio.get_running_loop().call_later(DURING_CALL_SECONDS, self.failpoints.reach, "during_call")
             return True
@@ -82,6 +88,8 @@ class Calls:
             outcome = NotSent(refusal)
         self.failpoints.reach("after_answer")
         _count(outcome)
+        if isinstance(outcome, Refused) and outcome.policy.stops_numbers:
+            self.barred(message.number or "", outcome)
         self.settled.append(Settled(message.message_id, attempt, outcome))
         self.wake()
 

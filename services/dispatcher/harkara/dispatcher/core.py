@@ -1,4 +1,5 @@
-"""The lane's decisions: what an order, a command, an echo, a clock tick or an open slot leads to.
+"""The lane's decisions: what an order, a clock tick or an open slot leads to (a command: `commands`, a status:
+`evidence`, an answer: `settle`).
 
 Every decision is written by a Scribe: an entry for the journal, applied to the state at once, so that the next
 decision sees it. Nothing here has an effect; the shell commits the entries and only then makes the calls that the
@@ -10,22 +11,21 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from harkara.contracts.commands import SendCommand
 from harkara.dispatcher import journal
-from harkara.dispatcher.evolve import seconds, unplace, wake_number
+from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS, doubt, doubt_is_over
+from harkara.dispatcher.evidence import FALLBACK_KEPT_SECONDS
+from harkara.dispatcher.evolve import order_of, seconds, unplace, wake_number
 from harkara.dispatcher.horizon import HORIZON_SECONDS, fingerprint
-from harkara.dispatcher.plan import Go, Over, Surroundings, Wait, is_cancelled, number_obstacle, over, way_of
+from harkara.dispatcher.plan import Go, Over, Surroundings, Wait, calls_allowed, number_obstacle, over, way_of
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import DOUBTFUL, Message, NumberLane
 
 ROUND = 500  # decisions of one kind per round: a round stays under about 20 ms, so no number waits for another's flood
-RESEND_MARGIN_SECONDS = 2.0  # beyond lease and request timeout: a call of an older owner has surely ended
-CHANNEL_FRESH_SECONDS = 60.0  # a status processed this recently shows that echoes would reach us
-RECOVERY_GRACE_SECONDS = 10.0  # echoes that came while nobody owned the lane are read within this time
 
 
 def take_order(scribe: Scribe, order: dict[str, Any], trace: str | None) -> None:
-    """A DispatchOrder's validated JSON: new, a repeat (nothing happens), or the same id with another intent."""
+    """A DispatchOrder's validated JSON: new, a repeat (nothing happens), the same id with another intent, or a redrive
+    of one that failed."""
     state, message_id = scribe.state, order["message_id"]
     live = state.messages.get(message_id)
     ended = None if live is not None else state.horizon.find(message_id)
@@ -39,85 +39,26 @@ def take_order(scribe: Scribe, order: dict[str, Any], trace: str | None) -> None
         if live is not None
         else ended is not None and ended.fingerprint == fingerprint(order["intent_hash"])
     )
-    if not same:
+    if ended is not None and same and (ended.status, ended.attempt) == ("failed_unsent", order.get("redrive")):
+        data = {
+            "order": order,
+            "status": "queued",
+            "again": {"attempt": ended.attempt, "spent": 0},
+            "reason": "redriven",
+            "trace": trace,
+        }
+        scribe.write(message_id, "order", order["home"], data)
+    elif not same:
         data = {"run_id": order.get("run_id"), "trace": trace}
         scribe.write(journal.conflict_key(message_id), "conflict", order["home"], data)
-
-
-def take_command(scribe: Scribe, around: Surroundings, command: SendCommand) -> None:
-    """A cancel is remembered whether it matches or not; a resolution settles a message in doubt, once."""
-    at = command.at.timestamp()
-    if command.kind != "resolve_in_doubt":
-        if scribe.state.cancels.get((command.kind, command.target), 0.0) < at:
-            data = {"at": at, "actor": command.actor, "command_id": command.command_id, "note": command.note}
-            scribe.write(journal.cancel_key(command.kind, command.target), "cancel", command.home, data)
-        return
-    key = journal.command_key(command.command_id)
-    if key in scribe.state.commands:
-        return
-    message = scribe.state.messages.get(command.target)
-    applies = message is not None and message.status in DOUBTFUL and command.resolution is not None
-    data = {
-        "target": command.target,
-        "resolution": command.resolution,
-        "applied": applies,
-        "actor": command.actor,
-        "note": command.note,
-    }
-    scribe.write(key, "resolved", command.home, data)
-    if message is not None and applies:
-        _resolve(scribe, around, message, command)
-
-
-def _resolve(scribe: Scribe, around: Surroundings, message: Message, command: SendCommand) -> None:
-    if command.resolution == "sent":
-        scribe.end(message, "submitted", message.attempt, wamid=command.wamid, reason="resolved_by_operator")
-    elif command.resolution == "drop":
-        scribe.end(message, "unknown", message.attempt, reason="dropped_by_operator")
-    else:
-        again_at = message.called_at + _quarantine_seconds(around)
-        if again_at > scribe.now:
-            scribe.step(message, "retrying", resent=True, until=again_at, reason="resend_granted")
-        else:
-            scribe.step(message, "queued", resent=True, reason="resend_granted")
-
-
-def take_echo(scribe: Scribe, message_id: str, attempt: int, wamid: str | None, number: str | None, at: float) -> None:
-    """A status of Meta names one of our attempts: Meta has the message, whatever we knew of that attempt.
-
-    While a newer attempt's call is under way its outcome is awaited; both are then seen by the message's state.
-    """
-    if number is not None:
-        lane = scribe.state.number(number)
-        lane.status_at, lane.status_seen_at = max(lane.status_at, at), scribe.now
-    message = scribe.state.messages.get(message_id)
-    if message is None or not 1 <= attempt <= message.attempt:
-        return
-    if message.status == "attempting" and attempt < message.attempt:
-        return
-    withdrawn = None  # the newer attempt, which will not be made, or whose fate nobody waits for any more
-    if message.waiting:
-        withdrawn = [message.attempt + 1, "cancelled"]
-    elif attempt < message.attempt:
-        withdrawn = [message.attempt, "unknown"]
-    scribe.end(
-        message,
-        "submitted",
-        attempt,
-        wamid=wamid,
-        number=number or message.number,
-        reason="seen_in_status",
-        withdrawn=withdrawn,
-    )
 
 
 def tick(scribe: Scribe, around: Surroundings) -> None:
     """What is due by the clock, and what may be forgotten; at most ROUND of each."""
     state, now = scribe.state, scribe.now
-    for message_id in list(state.timers.take_due(now, ROUND)):
-        message = state.messages.get(message_id)
-        if message is not None:
-            message.due = None
+    state.weights = around.policy.weights
+    for message in list(state.timers.take_due(now, ROUND)):
+        if state.messages.get(message.message_id) is message:
             _wake(scribe, around, message)
     for scope_target, hold in list(state.holds.items()):  # a handful: numbers and pairs that pause now
         if hold.until is not None and hold.until <= now:
@@ -125,6 +66,8 @@ def tick(scribe: Scribe, around: Surroundings) -> None:
     for message_id in list(state.horizon.forget_old(now, ROUND)):
         scribe.erase(message_id)
         scribe.erase(journal.step_key(message_id))
+    while state.fallbacks and next(iter(state.fallbacks.values())).at + FALLBACK_KEPT_SECONDS <= now:
+        del state.fallbacks[next(iter(state.fallbacks))]
     for key in [key for key, at in islice(state.papers.items(), ROUND) if at + HORIZON_SECONDS <= now]:
         del state.papers[key]
         scribe.erase(key)
@@ -132,7 +75,7 @@ def tick(scribe: Scribe, around: Surroundings) -> None:
 
 def _wake(scribe: Scribe, around: Surroundings, message: Message) -> None:
     if message.status == "in_doubt":
-        _doubt_is_over(scribe, around, message)
+        doubt_is_over(scribe, around, message)
     elif message.status == "unknown":
         scribe.end(message, "unknown", message.attempt, reason="nobody_resolved_it")
     elif message.status == "scheduled" and scribe.now < message.expires_at:
@@ -142,42 +85,15 @@ def _wake(scribe: Scribe, around: Surroundings, message: Message) -> None:
     elif message.status == "retrying":
         scribe.state.ready(message)
     else:
-        scribe.state.unplaced.append(message.message_id)
-
-
-def _doubt_is_over(scribe: Scribe, around: Surroundings, message: Message) -> None:
-    """No echo came in time: the category's policy. Marketing and service are never sent again by the clock."""
-    may = message.category == "authentication" or (message.category == "utility" and message.duplicate_ok)
-    life = scribe.now < message.expires_at and message.spent < around.policy.max_attempts
-    quiet = scribe.now >= message.called_at + _quarantine_seconds(around)
-    unwanted = is_cancelled(scribe.state, message)
-    if may and life and quiet and not message.resent and not unwanted and _channel_healthy(scribe, around, message):
-        scribe.step(message, "queued", resent=True, reason="resend_granted")
-    else:
-        scribe.step(message, "unknown", reason="no_echo")
-
-
-def _channel_healthy(scribe: Scribe, around: Surroundings, message: Message) -> bool:
-    """A status of the same account, newer than the attempt, was processed a short time ago: an echo would have come."""
-    own = around.fleet.get(message.number or "")
-    for facts in around.fleet.values() if own is not None else ():
-        lane = scribe.state.numbers.get(facts.phone_number_id)
-        if lane is not None and own is not None and facts.waba_id == own.waba_id:
-            seen_lately = lane.status_seen_at >= scribe.now - CHANNEL_FRESH_SECONDS
-            if lane.status_at > message.called_at and seen_lately:
-                return True
-    return False
-
-
-def _quarantine_seconds(around: Surroundings) -> float:
-    return around.policy.lease_seconds + around.policy.request_timeout_seconds + RESEND_MARGIN_SECONDS
+        scribe.state.unplaced.add(message)
 
 
 def place_waiting(scribe: Scribe, around: Surroundings) -> None:
     """Give up to ROUND messages that stand nowhere a queue, a hold or an end."""
-    for _ in range(min(ROUND, len(scribe.state.unplaced))):
-        message = scribe.state.messages.get(scribe.state.unplaced.popleft())
-        if message is not None and message.waiting:
+    state = scribe.state
+    for _ in range(min(ROUND, len(state.unplaced))):
+        message = state.unplaced.take()
+        if message.waiting and state.messages.get(message.message_id) is message:
             place(scribe, around, message)
 
 
@@ -190,7 +106,8 @@ def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
         return
     way = way_of(scribe.state, around, message, scribe.now)
     if isinstance(way, Over):
-        scribe.end(message, way.status, message.attempt + 1, reason=way.reason)
+        order = order_of(message) if way.status == "failed_unsent" else None  # for the DLQ
+        scribe.end(message, way.status, message.attempt + 1, reason=way.reason, order=order)
     elif isinstance(way, Wait):
         if message.status != "held" or message.reason != way.reason or message.until != way.until:
             scribe.step(message, "held", reason=way.reason, until=way.until)
@@ -205,37 +122,47 @@ def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
 def start_calls(scribe: Scribe, around: Surroundings) -> list[Message]:
     """Journal the attempts that may start now, each number at its own pace; returns their messages.
 
-    The shell asks only while the replicas are fresh.
+    The shell asks only while the replicas are fresh. Of a thousand numbers only those are looked at that have
+    something to send and may send it.
     """
-    started: list[Message] = []
-    for lane in list(scribe.state.numbers.values()):
-        facts = around.fleet.get(lane.phone_number_id)
-        if facts is None or lane.peek() is None:
+    state, started = scribe.state, list[Message]()
+    for number in sorted(number for number, look_at in state.busy.items() if look_at <= scribe.now):
+        facts, lane = around.fleet.get(number), state.number(number)
+        if facts is None:
             continue
-        if number_obstacle(scribe.state, around, lane.phone_number_id, scribe.now) is not None:
+        if number_obstacle(state, around, number, scribe.now) is not None:
             continue
-        while len(started) < ROUND and _next_call(scribe, around, lane, facts.capacity, started):
-            pass
+        state.wake_sleepers(lane, scribe.now)
+        allowed = calls_allowed(state, facts)
+        for _ in range(ROUND):
+            if len(started) >= ROUND or not _next_call(scribe, around, lane, allowed, started):
+                break
+        state.looked_at(lane, scribe.now)
     return started
 
 
 def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity: int, started: list[Message]) -> bool:
     """Whether the number's next message was dealt with and another may be looked at."""
-    message_id = lane.peek()
-    if message_id is None:
+    state = scribe.state
+    if state.tally(lane.phone_number_id, "attempting") >= capacity:
         return False
-    message = scribe.state.messages.get(message_id)
-    if message is None or message.placed != lane.phone_number_id or not message.waiting:
-        lane.pop()
+    message = lane.next(scribe.now)
+    if message is None:
+        return False
+    if not state.is_its_turn(message):
+        lane.unlist(message)
         return True
-    if lane.pace.next_at() > scribe.now or scribe.state.tally(lane.phone_number_id, "attempting") >= capacity:
-        return False
-    lane.pop()
-    message.placed = None
-    way = way_of(scribe.state, around, message, scribe.now)
+    pair_free_at = lane.pairs.next_at(message.person_key)
+    if pair_free_at > scribe.now:
+        lane.sleep(message, pair_free_at)
+        return True
+    way = way_of(state, around, message, scribe.now)
     if not isinstance(way, Go) or way.candidate.number != lane.phone_number_id:
+        state.leave_queue(message)
         place(scribe, around, message)
         return True
+    lane.take(message)
+    message.placed = None
     scribe.step(
         message,
         "attempting",
@@ -250,13 +177,15 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
 
 
 def number_changed(scribe: Scribe, around: Surroundings, number: str) -> None:
-    """The number's state or token is another one: release a halt that a newer word ends, move or wake its messages."""
+    """The number's state or token is another one: release a hold that an operator ended, move or wake its messages.
+
+    Only a resume that is younger than the hold ends it: a state that was written before the halt was known to its
+    writer (a health poll at the same moment) says `open` too.
+    """
     hold, state = scribe.state.holds.get(("number", number)), around.states.get(number)
-    halted = hold is not None and hold.until is None
-    if halted and hold is not None and state is not None and state.verdict == "open":
-        newer = state.version > hold.version and state.updated_at.timestamp() > hold.at
-        if newer:
-            scribe.erase(journal.hold_key("number", number))
+    resumed_at = None if state is None or state.verdict == "halted" else state.resumed_at
+    if hold is not None and resumed_at is not None and resumed_at.timestamp() > hold.at:
+        scribe.erase(journal.hold_key("number", number))
     scribe.state.number(number)
     scribe.state.touched.add(number)
     unplace(scribe.state, number)  # what may still go by this number comes back to its own place
@@ -267,6 +196,7 @@ def recover(scribe: Scribe, around: Surroundings) -> None:
     """After the journal was read: attempts without an outcome are in doubt, everything else finds its place."""
     state = scribe.state
     state.replaying = False
+    state.weights = around.policy.weights
     for message in sorted(state.messages.values(), key=lambda each: each.seq):
         if message.status == "attempting":
             doubt(scribe, around, message, "owner_lost")
@@ -275,12 +205,4 @@ def recover(scribe: Scribe, around: Surroundings) -> None:
             message.until = max(message.until, scribe.now + RECOVERY_GRACE_SECONDS)
         state.index(message)
         if message.status == "held":
-            state.unplaced.append(message.message_id)
-
-
-def doubt(scribe: Scribe, around: Surroundings, message: Message, reason: str, **facts: Any) -> None:
-    """Meta may have the attempt: nothing more of this message until an echo, the category's time or an operator."""
-    longest = around.policy.in_doubt_timeout_seconds.get(message.category, 60.0)
-    until = max(message.called_at + longest, scribe.now + min(longest, RECOVERY_GRACE_SECONDS))
-    spent = message.spent + 1
-    scribe.step(message, "in_doubt", until=until, reason=reason, spent=spent, **facts)
+            state.unplaced.add(message)

@@ -12,18 +12,24 @@ from harkara.contracts.partition import partition_for
 from harkara.dispatcher import metrics
 from harkara.dispatcher.emitter import Emitter
 from harkara.dispatcher.failpoints import Failpoints
+from harkara.dispatcher.garbage import calm
+from harkara.dispatcher.holds import sharing
 from harkara.dispatcher.lane import Lane, LaneRefused, Workshop
 from harkara.dispatcher.lane_log import Broken, Fenced
+from harkara.dispatcher.limits import bring_up_to_date
 from harkara.dispatcher.membership import Membership
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.replicas import FRESH_SECONDS, Denials, NumberStates
 from harkara.dispatcher.senders import Senders, facts_of, policy_of
 from harkara.dispatcher.settings import Settings
+from harkara.dispatcher.tokens import Tokens
+from harkara.graph_api.outcome import Refused
 from harkara.policy.governance import Governance
 from harkara.runtime.clock import Clock, SystemClock
 
 THREADS = 8  # commits wait for the broker, not for the processor; more lanes than these take turns
 QUEUE_STATE_SECONDS = 1.0
+MOST_QUEUE_STATES = 100  # at a time, a fiftieth of a core: of 1,000 busy numbers each is shown every ten seconds
 TOKEN_LOOK_SECONDS = 5.0
 RETAKE_SECONDS = 1.0
 FENCED_PAUSE_SECONDS = 12.0  # above the session timeout: whoever fenced us is the owner, or the group gives it back
@@ -41,10 +47,11 @@ class Dispatcher:
     ) -> None:
         self._settings = settings
         self._governance = governance
-        self._facts = facts_of(governance)
-        self.denials = Denials(settings)
+        tokens = Tokens()
+        self._facts = facts_of(governance, tokens, settings.partitions)
+        self.denials = Denials(settings, self._denied)
         self.number_states = NumberStates(settings, self._number_changed)
-        self._senders = Senders(settings, governance)
+        self._senders = Senders(settings, governance, tokens)
         self._membership = Membership(settings, self)
         self._threads = ThreadPoolExecutor(THREADS, "lane")
         self._lanes: dict[int, Lane] = {}
@@ -66,8 +73,10 @@ class Dispatcher:
             threads=self._threads,
             fresh=self._fresh,
             token_lost=self._token_lost,
+            barred=self._bar,
             room=self._membership.resume,
         )
+        self._bring_limits_up_to_date()
 
     def ready(self) -> str | None:
         """Ready when every lane that the group gave is taken; a lane that refuses is named."""
@@ -80,11 +89,15 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Until cancelled: then every lane is left in order."""
+        calm()
         polling = asyncio.create_task(self._membership.run(), name="membership")
         looks = asyncio.create_task(self._look_around(), name="looks")
         try:
             await self._watch(polling, looks)
         finally:
+            for partition, lane in self._lanes.items():
+                if partition in self._taken:
+                    lane.leave()  # now, not when the polling thread comes round to it
             self._membership.stop()
             await asyncio.wait([polling])
             looks.cancel()
@@ -152,9 +165,7 @@ class Dispatcher:
         lane = self._lanes.get(partition)
         if lane is None or partition not in self._taken:
             return set()
-        lane.inbox.put(records)
-        lane.wake()
-        return lane.inbox.fill()
+        return lane.receive(records)
 
     async def _work(self, lane: Lane, *, fresh: bool) -> None:
         """Take, work, and take anew after what a new producer mends; returns when the lane was left."""
@@ -182,6 +193,9 @@ class Dispatcher:
             self._untake({lane.partition})
             lane.close()
             self._membership.forget(lane.partition)
+            if lane.leaving:  # what it could not commit is not known here: whoever takes it next reads the journal
+                self._lanes.pop(lane.partition, lane).abandon()
+                return
             await asyncio.sleep(pause)
 
     def _untake(self, partitions: set[int]) -> None:
@@ -194,26 +208,71 @@ class Dispatcher:
     def _fresh(self) -> bool:
         return self.denials.table.fresh(FRESH_SECONDS) and self.number_states.table.fresh(FRESH_SECONDS)
 
+    def _denied(self, person_key: str) -> None:
+        """Somebody said no: what waits for them in any lane ends in its next round, not when its turn comes."""
+        for lane in self._lanes.values():
+            waiting = [message for message in lane.state.recipients.of(person_key) if message.waiting]
+            for message in waiting:
+                lane.state.unplaced.add(message)
+            if waiting:
+                lane.wake()
+
     def _number_changed(self, number: str) -> None:
         facts = self._facts.get(number)
         lane = None if facts is None else self._lanes.get(partition_for(facts.home, self._settings.partitions))
         if lane is not None:
             lane.number_changed(number)
 
+    def _bar(self, number: str, outcome: Refused) -> None:
+        """Before the next call of any lane here can start: what shares the token or account that was refused stops."""
+        for each in sharing(self._facts, number, outcome.policy):
+            lane = self._lanes.get(self._facts[each].partition) if each in self._facts else None
+            if lane is not None:
+                lane.bar(each, outcome, own=each == number)
+
     def _token_lost(self, _: str) -> None:
         for number in self._senders.refreshed(self._facts):
             self._number_changed(number)
 
+    def follow(self, policy: Governance) -> None:
+        """The policy file says something else: the lanes go by it from their next round on."""
+        self._governance = policy
+        self._shop.around.policy = policy_of(policy)
+        self._shop.around.revision += 1
+        self._senders.follow(policy)
+        self._bring_limits_up_to_date()
+
+    def _bring_limits_up_to_date(self) -> None:
+        """After a change of the policy, and while the numbers grow older."""
+        changed = bring_up_to_date(self._facts, self._governance, self._shop.clock.now())
+        if changed:
+            log.info("limits_changed", numbers=changed, policy_version=self._governance.version)
+            self._shop.around.revision += 1
+        for lane in self._lanes.values() if changed else ():
+            lane.wake()
+
     async def _look_around(self) -> None:
-        """Queue states about once a second while they change, room in inboxes, tokens that came or went."""
+        """Queue states about once a second while they change, room in inboxes, tokens that came or went,
+        numbers that grew older."""
         looks = 0
         while True:
             await asyncio.sleep(QUEUE_STATE_SECONDS)
             looks += 1
             if looks % int(TOKEN_LOOK_SECONDS / QUEUE_STATE_SECONDS) == 0:
                 self._token_lost("")
-            for partition in sorted(self._taken):
-                lane = self._lanes[partition]
-                emissions = lane.queue_states()
-                if emissions:
-                    await self._emitter.write(emissions)
+                self._bring_limits_up_to_date()
+                await self._senders.close_retired()
+            await self._show_queues(looks)
+
+    async def _show_queues(self, looks: int) -> None:
+        """Another lane is first each time, so that none is always left over."""
+        lanes, left = sorted(self._taken), MOST_QUEUE_STATES
+        first = looks % max(1, len(lanes))
+        for partition in [*lanes[first:], *lanes[:first]]:
+            lane = self._lanes.get(partition)
+            if lane is None:
+                continue  # lost while the states of another were written
+            emissions = lane.queue_states(left)
+            left -= len(emissions)
+            if emissions:
+                await self._emitter.write(emissions)

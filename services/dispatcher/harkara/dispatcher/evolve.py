@@ -9,16 +9,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from harkara.contracts.intents import Form
 from harkara.dispatcher.horizon import HORIZON_SECONDS
-from harkara.dispatcher.journal import Entry, message_id_of
-from harkara.dispatcher.state import Candidate, Hold, LaneState, Message
+from harkara.dispatcher.journal import NOT_SENT, Entry, instant, message_id_of
+from harkara.dispatcher.message import Course, Hours, Traits
+from harkara.dispatcher.plan import PATIENCE_SECONDS
+from harkara.dispatcher.state import Candidate, Fallback, Given, Hold, LaneState, Message, Seen, Taken
+from harkara.policy.throttle import Cut
 
 UNKNOWN_KEPT_SECONDS = HORIZON_SECONDS  # how long an operator may still resolve a message of unknown fate
+MEDIA = frozenset({"image", "video", "audio", "document"})
+MOST_FALLBACKS = 20_000  # about 20 MB; beyond it the oldest text is not followed any more, as if its status had come
 
 
 class UnknownKind(Exception):
@@ -39,12 +45,21 @@ def evolve(state: LaneState, entry: Entry) -> LaneState:
 
 
 def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
-    """{order: a DispatchOrder's JSON, status: queued or scheduled, trace: traceparent or null}"""
+    """{order: a DispatchOrder's JSON, status: queued or scheduled, trace: traceparent or null, again: of a message
+    that had ended and goes on: {attempt, spent, template_only, resent}}"""
     message = message_of(data["order"], entry.seq, data.get("trace"))
     message.status = data["status"]
+    if "again" in data:
+        state.horizon.discard(message.message_id)
+        again = data["again"]
+        message.attempt = again["attempt"]
+        message.course = Course(
+            spent=again["spent"], template_only=again.get("template_only", False), resent=again.get("resent", False)
+        )
     if message.status == "scheduled":
         message.until = seconds(data["order"]["not_before"])
-    state.messages[message.message_id] = message
+    message.priority = state.priority_of(message)
+    state.add(message)
     state.index(message)
 
 
@@ -53,22 +68,45 @@ def _step(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     message = state.messages.get(message_id_of(entry.key))
     if message is None:
         return
+    _give_back(state, message, data)
     message.status = data["status"]
     message.attempt = data["attempt"]
-    message.spent = data.get("spent", 0)
-    message.number = data.get("number")
-    message.form = data.get("form")
-    message.called_at = data.get("called_at", 0.0)
     message.until = data.get("until")
-    message.reason = data.get("reason")
-    message.template_only = data.get("template_only", False)
-    message.resent = data.get("resent", False)
-    message.placed = None
+    message.course = Course(
+        data.get("spent", 0),
+        data.get("number"),
+        data.get("form"),
+        data.get("called_at", 0.0),
+        data.get("reason"),
+        data.get("template_only", False),
+        data.get("resent", False),
+    )
+    state.leave_queue(message)
     if message.status == "unknown":
         message.until = entry.at + UNKNOWN_KEPT_SECONDS
     if message.status == "attempting" and message.number is not None:
-        state.number(message.number).pace.note(message.called_at)
+        lane = state.number(message.number)
+        lane.pace.note(message.called_at, message.media)
+        lane.pairs.note(message.person_key, message.called_at)
     state.index(message)
+
+
+def _give_back(state: LaneState, message: Message, data: dict[str, Any]) -> None:
+    """An attempt that surely never left takes no place in the number's windows: an outage must not use up a day."""
+    never_left = data.get("reason", "").startswith(NOT_SENT) and data["attempt"] == message.attempt
+    if never_left and message.number is not None and message.status != "queued":
+        lane = state.number(message.number)
+        lane.pace.forget(message.called_at, message.media)
+        lane.pairs.forget(message.person_key)
+        state.look_again(message.number)
+        state.look_again(message.number)
+
+
+def _throttle(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{rate: calls/s after the cut, until: Unix seconds before which none starts, row: cuts right before it}"""
+    number = entry.key.partition("/")[2]
+    state.number(number).pace.throttle(Cut(data["rate"], data["until"], data.get("row", 0)))
+    state.touched.add(number)
 
 
 def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
@@ -78,19 +116,57 @@ def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     if message is not None:
         state.drop(message)
     state.horizon.add(message_id, entry.at, data["status"], data["attempt"], data["hash"])
-    number = data.get("number")
-    if data["status"] == "submitted" and number is not None:
+    number, submitted = data.get("number"), data["status"] == "submitted"
+    if data.get("resent"):
+        state.taken[message_id] = Taken(entry.home, (data["event_attempt"],) if submitted else ())
+    if not submitted:
+        return
+    if number is not None:
         state.number(number).count_accepted(entry.at)
         state.touched.add(number)
+    if "order" in data:
+        state.fallbacks[message_id] = Fallback(
+            data["attempt"], data.get("spent", 0), entry.at, data["order"], data.get("trace"), bool(data.get("resent"))
+        )
+        if len(state.fallbacks) > MOST_FALLBACKS:
+            del state.fallbacks[next(iter(state.fallbacks))]
+
+
+def _seen(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{attempt, wamid, number}: Meta has an older attempt while the newest one's call is under way; or the first
+    attempt of a message that had ended as unknown"""
+    message = state.messages.get(message_id_of(entry.key))
+    if message is None:
+        _duplicate(state, entry, data)
+    else:
+        state.remember(entry.key, entry.at)
+        message.seen = Seen(data["attempt"], data.get("wamid"), data.get("number"))
+
+
+def _duplicate(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{attempt, wamid, number}: another attempt that Meta has"""
+    state.remember(entry.key, entry.at)
+    message_id = message_id_of(entry.key)
+    taken = state.taken.get(message_id)
+    if taken is not None:
+        state.taken[message_id] = Taken(taken.home, (*taken.attempts, data["attempt"]))
+
+
+def _auth(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{failures: in a row, token: the mark of the token that was refused}"""
+    state.auth_failures[entry.key.partition("/")[2]] = (data["failures"], data["token"])
 
 
 def _hold(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
-    """{until: Unix seconds or null, reason, version, and what the number event says}"""
+    """{until: Unix seconds or null, reason, trips: the breaker's openings in a row, moves: whether the number's queue
+    looks for other ways (without it: where it is long), and what the number event says}"""
     _, scope, target = entry.key.split("/", 2)
-    state.holds[(scope, target)] = Hold(data["reason"], data.get("until"), entry.at, data.get("version", 0))
+    state.holds[(scope, target)] = Hold(data["reason"], data.get("until"), entry.at)
     if scope == "number":
         state.touched.add(target)
-        if not state.replaying:
+        state.number(target).trips = data.get("trips", state.number(target).trips)
+        long = data.get("until") is None or data["until"] > entry.at + PATIENCE_SECONDS
+        if not state.replaying and data.get("moves", long):
             _unplace(state, target)
 
 
@@ -100,14 +176,17 @@ def _cancel(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     state.cancels[(kind, target)] = max(data["at"], state.cancels.get((kind, target), 0.0))
     state.remember(entry.key, entry.at)
     if not state.replaying:
-        state.unplaced.extend(_matching(state, kind, target))
+        for message in state.named(kind, target):
+            state.unplaced.add(message)
 
 
-def _matching(state: LaneState, kind: str, target: str) -> list[str]:
-    if kind == "cancel_message":
-        return [target] if target in state.messages else []
-    field = "run_id" if kind == "cancel_run" else "person_key"
-    return [message.message_id for message in state.messages.values() if getattr(message, field) == target]
+def _priority(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{priority, at: the command's time in Unix seconds, actor, ...}"""
+    _, kind, target = entry.key.split("/", 2)
+    state.priorities[(kind, target)] = Given(data["at"], data["priority"])
+    state.remember(entry.key, entry.at)
+    for message in state.named(kind, target):
+        state.prioritise(message, state.priority_of(message))
 
 
 def _resolved(state: LaneState, entry: Entry, _: dict[str, Any]) -> None:
@@ -128,8 +207,13 @@ _KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
     "order": _order,
     "step": _step,
     "end": _end,
+    "seen": _seen,
+    "duplicate": _duplicate,
+    "auth": _auth,
     "hold": _hold,
+    "throttle": _throttle,
     "cancel": _cancel,
+    "priority": _priority,
     "resolved": _resolved,
     "conflict": _conflict,
     "emitted": _emitted,
@@ -138,35 +222,41 @@ _KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
 
 def _tombstone(state: LaneState, entry: Entry) -> None:
     """The key is forgotten. A step's or conflict's tombstone says nothing that its order's does not."""
+    state.papers.pop(entry.key, None)
     if entry.key.startswith("hold/"):
         _, scope, target = entry.key.split("/", 2)
         state.holds.pop((scope, target), None)
         if scope == "number" and not state.replaying:
             wake_number(state, target)
+    elif entry.key.startswith("auth/"):
+        state.auth_failures.pop(entry.key.partition("/")[2], None)
     elif entry.key.startswith("cancel/"):
         _, kind, target = entry.key.split("/", 2)
         state.cancels.pop((kind, target), None)
+    elif entry.key.startswith("priority/"):
+        _, kind, target = entry.key.split("/", 2)
+        state.priorities.pop((kind, target), None)
     elif entry.key.startswith("command/"):
         state.commands.discard(entry.key)
     elif "/" not in entry.key:
         state.horizon.discard(entry.key)
+        state.taken.pop(entry.key, None)
 
 
 def wake_number(state: LaneState, number: str) -> None:
     """What waited for this number is looked at again."""
     lane = state.number(number)
-    state.unplaced.extend(lane.waiting)
+    for message_id in lane.waiting:
+        state.unplaced.add(state.messages[message_id])
     lane.waiting.clear()
     state.touched.add(number)
 
 
 def _unplace(state: LaneState, number: str) -> None:
     """The number may send nothing: what stands in its queue finds another candidate, or is held."""
-    for message_id in state.number(number).take_all():
-        message = state.messages.get(message_id)
-        if message is not None and message.placed == number:
-            message.placed = None
-            state.unplaced.append(message_id)
+    for message in state.number(number).take_all():
+        message.placed = None
+        state.unplaced.add(message)
 
 
 def unplace(state: LaneState, number: str) -> None:
@@ -177,26 +267,80 @@ def unplace(state: LaneState, number: str) -> None:
 def message_of(order: dict[str, Any], seq: int, trace: str | None) -> Message:
     """The live message of a DispatchOrder's JSON."""
     template = order.get("template")
-    content = {"to": order["to"], "session": order.get("session"), "template": template}
+    content = {name: order[name] for name in ("to", "session", "template", "answers") if order.get(name) is not None}
     return Message(
-        message_id=order["message_id"],
-        home=sys.intern(order["home"]),
-        seq=seq,
-        intent_hash=order["intent_hash"],
-        person_key=order["person_key"],
-        category=sys.intern(order["category"]),  # type: ignore[arg-type]  # validated when it was taken in
-        producer=sys.intern(order["producer"]),
-        priority=order["priority"],
-        plan=tuple(_candidate(each) for each in order["plan"]),
-        content=orjson.dumps(content),
-        template_key=None if template is None else sys.intern(f"{template['name']}:{template['language']}"),
-        run_id=None if order.get("run_id") is None else sys.intern(order["run_id"]),
-        trace=trace,
-        received_at=seconds(order["received_at"]),
-        expires_at=seconds(order["expires_at"]),
-        duplicate_ok=order.get("duplicate_ok", False),
-        policy_version=sys.intern(order["policy_version"]),
+        order["message_id"],
+        seq,
+        order["person_key"],
+        order["priority"],
+        _shared(tuple([_candidate(each) for each in order["plan"]])),
+        _traits(
+            order["home"],
+            order["category"],
+            order["producer"],
+            None if template is None else f"{template['name']}:{template['language']}",
+            order.get("run_id"),
+            order.get("duplicate_ok", False),
+            order["policy_version"],
+            _has_media(order.get("session")) or _has_media(template),
+            order.get("answers") is not None,
+            _hours(tuple((each["start"], each["end"]) for each in order["hours"])) if "hours" in order else (),
+        ),
+        _exact(orjson.dumps((order["intent_hash"], trace, content))),
+        seconds(order["received_at"]),
+        seconds(order["expires_at"]),
     )
+
+
+def order_of(message: Message) -> dict[str, Any]:
+    """The JSON of the DispatchOrder that a live message was made of."""
+    order = {
+        "message_id": message.message_id,
+        "home": message.home,
+        "intent_hash": message.intent_hash,
+        "person_key": message.person_key,
+        "category": message.category,
+        "priority": message.priority,
+        "producer": message.producer,
+        "plan": [
+            {"phone_number_id": number, "form": form, "valid_until": None if until is None else _iso(until)}
+            for number, form, until in message.plan
+        ],
+        "run_id": message.run_id,
+        "expires_at": _iso(message.expires_at),
+        "received_at": _iso(message.received_at),
+        "duplicate_ok": message.duplicate_ok,
+        "hours": [{"start": _iso(start), "end": _iso(end)} for start, end in message.hours] or None,
+        "policy_version": message.policy_version,
+    }
+    return {name: value for name, value in (order | message.content).items() if value is not None}
+
+
+def _iso(at: float) -> str:
+    return instant(at).isoformat()
+
+
+def _has_media(content: dict[str, Any] | None) -> bool:
+    """A file by itself, or as a template's header."""
+    return content is not None and (content["type"] in MEDIA or isinstance(content.get("header"), dict))
+
+
+def _exact(written: bytes) -> bytes:
+    """A copy of just its size: orjson's own lies in a block of 1,024 bytes, of which the rest is lost to others."""
+    return bytes(memoryview(written))
+
+
+_traits = lru_cache(maxsize=4096)(Traits)
+
+
+@lru_cache(maxsize=4096)  # plans without an end are the same for a whole run: 120 bytes less a message
+def _shared(plan: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    return plan
+
+
+@lru_cache(maxsize=4096)  # a run's recipients in one zone have the same
+def _hours(told: tuple[tuple[str, str], ...]) -> tuple[Hours, ...]:
+    return tuple(Hours(seconds(start), seconds(end)) for start, end in told)
 
 
 def _candidate(each: dict[str, Any]) -> Candidate:

@@ -18,6 +18,7 @@ POINTS = (
     "during_call",
     "after_answer",
     "before_outcome_commit",
+    "after_outcome_commit",
 )
 
 
@@ -58,9 +59,9 @@ class Failpoints:
         """Whether the point waits for its pass."""
         return name in self.armed
 
-    def reach(self, name: str) -> None:
-        """The process passes here."""
-        if name not in self.armed:
+    def reach(self, name: str, passes: bool = True) -> None:
+        """The process passes here, where `passes`."""
+        if not passes or name not in self.armed:
             return
         self.passes[name] = self.passes.get(name, 0) + 1
         at, act = self.armed[name]

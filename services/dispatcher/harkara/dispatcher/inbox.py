@@ -12,13 +12,14 @@ from confluent_kafka import Message as Record
 from confluent_kafka import TopicPartition
 
 from harkara.contracts.commands import SendCommand
-from harkara.contracts.envelope import Headers, Undecodable, decode, header
+from harkara.contracts.envelope import Headers, Undecodable, decode
 from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.lifecycle import EFFECT_RANK
 from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import (
     DISPATCH_ORDERS,
     DISPATCH_ORDERS_URGENT,
+    INBOUND_MESSAGES,
     MESSAGE_LIFECYCLE,
     SEND_COMMANDS,
     Topic,
@@ -29,6 +30,8 @@ from harkara.runtime.settings import KafkaSettings
 
 INPUTS: tuple[Topic, ...] = (DISPATCH_ORDERS_URGENT, SEND_COMMANDS, MESSAGE_LIFECYCLE, DISPATCH_ORDERS)
 """In the order in which a round takes them: urgent, cancels, evidence, then the bulk."""
+HEARD: tuple[Topic, ...] = (INBOUND_MESSAGES,)
+"""Read from their end, and never committed (`inbound.py`)."""
 TAKEN_PER_ROUND = 500
 PAUSE_ABOVE = 2000  # records of one topic that wait here: four rounds; more only moves Kafka's log into memory
 RESUME_BELOW = 500
@@ -51,13 +54,15 @@ class CommandArrived:
 
 @dataclass(frozen=True, slots=True)
 class EchoArrived:
-    """A status of Meta that names one of our attempts. `at` in Unix seconds."""
+    """A status of Meta that names one of our attempts. `at` in Unix seconds; `failed_code`: Meta's code where the
+    status is `failed` (0: none), else None."""
 
     message_id: str
     attempt: int
     wamid: str | None
     number: str | None
     at: float
+    failed_code: int | None = None
 
 
 Arrival: TypeAlias = OrderArrived | CommandArrived | EchoArrived
@@ -122,9 +127,9 @@ class Inbox:
         return roomy
 
     def _decoded(self, topic: Topic, record: Record) -> Arrival | None:
-        headers = _headers(record)
         if topic is MESSAGE_LIFECYCLE:
-            return None if header(headers, "ce_source") == "dispatcher" else _echo(record.value())
+            return None if _is_of_a_lane(record) else _echo(record.value())
+        headers = _headers(record)
         where = f"{record.topic()}-{record.partition()}-{record.offset()}"
         try:
             envelope = decode(topic.events, record.value(), headers, fallback_id=where)
@@ -144,10 +149,18 @@ class Inbox:
         return OrderArrived(order.model_dump(mode="json", exclude_none=True), trace)
 
 
+def _is_of_a_lane(record: Record) -> bool:
+    """Most of what comes back on the lifecycle is what the lanes wrote themselves: looked at no further than needed."""
+    return any(name == "ce_source" and value == b"dispatcher" for name, value in _pairs(record))
+
+
 def _headers(record: Record) -> Headers:
+    return [(name, value.encode() if isinstance(value, str) else value or b"") for name, value in _pairs(record)]
+
+
+def _pairs(record: Record) -> Iterable[tuple[str, Any]]:
     found = record.headers() or []
-    pairs = found.items() if isinstance(found, dict) else found
-    return [(name, value.encode() if isinstance(value, str) else value or b"") for name, value in pairs]
+    return found.items() if isinstance(found, dict) else found
 
 
 def _echo(value: bytes | None) -> EchoArrived | None:
@@ -163,6 +176,7 @@ def _echo(value: bytes | None) -> EchoArrived | None:
             event.get("wamid"),
             event.get("phone_number_id"),
             seconds(event["at"]),
+            int(event.get("error_code") or 0) if event["status"] == "failed" else None,
         )
     except (ValueError, KeyError, TypeError):
         return None

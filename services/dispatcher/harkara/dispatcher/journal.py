@@ -6,8 +6,13 @@ The topic is compacted, so the newest entry of a key must say everything about i
     <message id>              order, end         the order with its content; at its end the little that dedupes
     <message id>/s            step               the whole changing state of a message, once per transition
     <message id>/c            conflict           the same id came with another intent
+    <message id>/e            seen               Meta has an older attempt: a status came during a newer one's call
+    <message id>/d/<attempt>  duplicate          Meta has this attempt of the message besides another one
     hold/<scope>/<target>     hold               a number, pair or template that sends nothing until a time
+    auth/<number>             auth               how often in a row Meta refused the number's present token
+    throttle/<number>         throttle           how fast a number may call after Meta said that it is too fast
     cancel/<kind>/<target>    cancel             a cancel command, also of what has not arrived yet
+    priority/<kind>/<target>  priority           the priority that a message or a run was given
     command/<command id>      resolved           an operator's word on a message in doubt
     emitted                   emitted            up to which sequence the implied events have been written
 
@@ -16,9 +21,8 @@ A step whose order is unknown belongs to a message that has ended: its order was
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -29,10 +33,11 @@ Data: TypeAlias = dict[str, Any]
 """An entry's own JSON object; its shape per kind is written in `evolve.py` by those who read it."""
 
 EMITTED = "emitted"
+NOT_SENT = "not_sent_"
+"""Begins the reason of a step after an attempt that surely never left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One step of a lane. `at` in Unix seconds; `data` None is a tombstone of `key`, and has no sequence of its own."""
 
     key: str
@@ -53,14 +58,39 @@ def conflict_key(message_id: str) -> str:
     return f"{message_id}/c"
 
 
+def seen_key(message_id: str) -> str:
+    """The key of what a status said of an older attempt."""
+    return f"{message_id}/e"
+
+
+def duplicate_key(message_id: str, attempt: int) -> str:
+    """The key of a second attempt that Meta has too."""
+    return f"{message_id}/d/{attempt}"
+
+
+def auth_key(phone_number_id: str) -> str:
+    """The key of a number's failed authentications."""
+    return f"auth/{phone_number_id}"
+
+
 def hold_key(scope: str, target: str) -> str:
     """The key of a hold."""
     return f"hold/{scope}/{target}"
 
 
+def throttle_key(number: str) -> str:
+    """The key of a number's newest cut of its rate."""
+    return f"throttle/{number}"
+
+
 def cancel_key(kind: str, target: str) -> str:
     """The key of a cancel command; a later one of the same target takes its place."""
     return f"cancel/{kind}/{target}"
+
+
+def priority_key(kind: str, target: str) -> str:
+    """The key of a priority given to a message or a run; a later one takes its place."""
+    return f"priority/{kind}/{target}"
 
 
 def command_key(command_id: str) -> str:

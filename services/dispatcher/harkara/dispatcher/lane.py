@@ -14,26 +14,31 @@ from dataclasses import dataclass
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Message as Record
 
 from harkara.contracts.topics import QUEUE_STATE
 from harkara.dispatcher import metrics
 from harkara.dispatcher.calls import Calls
+from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import (
     number_changed,
     place_waiting,
     recover,
     start_calls,
-    take_command,
-    take_echo,
     take_order,
     tick,
 )
 from harkara.dispatcher.emitter import Emitter
+from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.failpoints import Failpoints
-from harkara.dispatcher.inbox import INPUTS, CommandArrived, EchoArrived, Inbox, OrderArrived
+from harkara.dispatcher.garbage import RECOVERIES
+from harkara.dispatcher.holds import hold_barred
+from harkara.dispatcher.inbound import hear
+from harkara.dispatcher.inbox import HEARD, INPUTS, CommandArrived, EchoArrived, Inbox, OrderArrived
 from harkara.dispatcher.journal import EMITTED, Entry
 from harkara.dispatcher.lane_log import Broken, LaneLog
+from harkara.dispatcher.limits import repace
 from harkara.dispatcher.observe import count_entries, queue_states
 from harkara.dispatcher.plan import Surroundings, last_gate
 from harkara.dispatcher.projection import Emission, implied
@@ -43,6 +48,7 @@ from harkara.dispatcher.settings import Settings
 from harkara.dispatcher.settle import settle
 from harkara.dispatcher.state import LaneState, Message
 from harkara.dispatcher.wakeup import next_wake
+from harkara.graph_api.outcome import Refused
 from harkara.runtime.clock import Clock
 
 LAZY_COMMIT_SECONDS = 1.0  # offsets and emitted marks alone: a repeat of them is harmless, a transaction is not free
@@ -73,6 +79,7 @@ class Workshop:
     threads: Executor
     fresh: Callable[[], bool]
     token_lost: Callable[[str], None]
+    barred: Callable[[str, Refused], None]
     room: Callable[[str, int], None]
 
 
@@ -85,7 +92,12 @@ class Lane:
         self._log = LaneLog(shop.settings, partition)
         self.inbox = Inbox(shop.settings.kafka, partition, shop.settings.partitions)
         self.state = LaneState()
-        self.calls = Calls(shop.senders, shop.clock, shop.failpoints, self._gate, self.wake, shop.token_lost)
+        self._heard = {shop.settings.kafka.topic(topic) for topic in HEARD}
+        self._revision = -1  # no limits of this state are known to be the newest
+        self.calls = Calls(
+            shop.senders, shop.clock, shop.failpoints, self._gate, self.wake, shop.token_lost, shop.barred, self._began
+        )
+        self._barred: dict[str, tuple[Refused, bool]] = {}
         self._changed: set[str] = set()
         self._awake = asyncio.Event()
         self._leaving = self._abandoned = False
@@ -99,9 +111,25 @@ class Lane:
         """Something has arrived: a round is wanted."""
         self._awake.set()
 
+    def receive(self, records: list[Record]) -> set[str]:
+        """Records of this lane, in the order of their offsets; the topics whose fetching must wait. What people wrote
+        is counted at once and wakes nobody."""
+        heard = [record for record in records if record.topic() in self._heard]
+        hear(self.state, self._shop.around, heard, self._now())
+        if len(heard) < len(records):
+            self.inbox.put(record for record in records if record.topic() not in self._heard)
+            self.wake()
+        return self.inbox.fill()
+
     def number_changed(self, number: str) -> None:
         """The state or the token of a number is another one."""
         self._changed.add(number)
+        self.wake()
+
+    def bar(self, number: str, outcome: Refused, *, own: bool) -> None:
+        """Meta refused what this number shares, or (`own`) the number itself: from now on it starts no call. The next
+        round writes it down."""
+        self._barred[number] = (outcome, own)
         self.wake()
 
     def leave(self) -> None:
@@ -109,42 +137,54 @@ class Lane:
         self._leaving = True
         self.wake()
 
+    @property
+    def leaving(self) -> bool:
+        """Whether it was told to leave, or is another's already."""
+        return self._leaving
+
     async def take(self) -> dict[str, int]:
         """Become the owner; the offsets from which the inputs are to be read. Raises Broken, LaneRefused."""
         self._leaving = False
         self.inbox.clear()
         self._emitting.clear()
         loop = asyncio.get_running_loop()
-        offsets, first = await loop.run_in_executor(self._shop.threads, self._take_over)
-        scribe = Scribe(self.state, self._now())
-        recover(scribe, self._shop.around)
+        began = self._shop.clock.monotonic()
+        offsets, first, scribe = await loop.run_in_executor(self._shop.threads, self._take_over)
         if scribe.entries or first:
-            self.inbox.next_offsets = dict(offsets)
+            self.inbox.next_offsets = {name: at for name, at in offsets.items() if name not in self._heard}
             await self._commit(scribe.entries)
         self._pending.extend(scribe.entries)
         await self._emit_pending()
-        log.info(
-            "lane_taken", partition=self.partition, messages=len(self.state.messages), seq=self.state.seq, first=first
-        )
+        seconds = round(self._shop.clock.monotonic() - began, 3)
+        live, seq = len(self.state.messages), self.state.seq
+        log.info("lane_taken", partition=self.partition, messages=live, seq=seq, first=first, seconds=seconds)
         return offsets
 
-    def _take_over(self) -> tuple[dict[str, int], bool]:
-        """Fence, read the journal, then the offsets: in this order. Whether it is the lane's first time."""
+    def _take_over(self) -> tuple[dict[str, int], bool, Scribe]:
+        """Fence, read the journal, then the offsets: in this order. Whether it is the lane's first time, and what the
+        recovery decides. In a thread: a million entries take seconds, in which other lanes go on."""
         if self._abandoned:
             raise Broken("abandoned")
         self._log.open()
+        with RECOVERIES.one():
+            self.state = self._rebuilt()
+            journaled, scribe = self.state.seq > 0, Scribe(self.state, self._now())
+            recover(scribe, self._shop.around)
+        return *self._start_offsets(journaled=journaled), scribe
+
+    def _rebuilt(self) -> LaneState:
+        """The state as the journal has it; sets what has not been emitted."""
         state = LaneState(limits={n: facts.limits for n, facts in self._shop.around.fleet.items()})
+        mark = self._log.emitted()
         pending: deque[Entry] = deque()
         for entry in self._log.read():
             evolve(state, entry)
-            if entry.data is not None:
+            if entry.data is not None and entry.seq > mark:
                 pending.append(entry)
-            while pending and pending[0].seq <= state.emitted:
-                pending.popleft()
         self._pending = deque(entry for entry in pending if entry.seq > state.emitted)
         self._emitted = state.emitted
-        self.state = state
-        return self._start_offsets(journaled=state.seq > 0)
+        self._revision = -1
+        return state
 
     def _start_offsets(self, *, journaled: bool) -> tuple[dict[str, int], bool]:
         consumer, kafka = self._shop.offsets, self._shop.settings.kafka
@@ -152,6 +192,8 @@ class Lane:
         try:
             found = {each.topic: each.offset for each in consumer.committed(inputs, timeout=10.0)}
             lows = {each.topic: consumer.get_watermark_offsets(each, timeout=10.0)[0] for each in inputs}
+            heard = [TopicPartition(kafka.topic(topic), self.partition) for topic in HEARD]
+            ends = {each.topic: consumer.get_watermark_offsets(each, timeout=10.0)[1] for each in heard}
         except KafkaException as error:
             raise Broken(f"the committed offsets cannot be had: {error.args[0].name()}") from error
         missing = [name for name, offset in found.items() if offset < 0]
@@ -159,7 +201,7 @@ class Lane:
             raise LaneRefused(f"the journal has entries but {', '.join(missing)} no committed offset")
         for name in missing:
             found[name] = lows[name]
-        return found, bool(missing)
+        return found | ends, bool(missing)
 
     async def resume(self) -> dict[str, int]:
         """Given back by the very next assignment: nobody else can have had it, so the state stands; where it is not
@@ -205,31 +247,40 @@ class Lane:
         self._mark_emitted(scribe)
         if not scribe.entries and not self._lazy_is_due():
             return
-        if settled:
-            self._shop.failpoints.reach("before_outcome_commit")
+        self._shop.failpoints.reach("before_outcome_commit", settled)
         lease_until = self._shop.clock.monotonic() + self._shop.around.policy.lease_seconds
         await self._commit(scribe.entries)
-        if started:
-            self._shop.failpoints.reach("after_journal_commit")
+        self._shop.failpoints.reach("after_outcome_commit", settled)
+        self._shop.failpoints.reach("after_journal_commit", bool(started))
         for message in started:
             self.calls.start(message, decided_at, lease_until)
         await self._emit(scribe.entries)
 
+    def _began(self, message: Message) -> None:
+        if message.number is not None:
+            self.state.number(message.number).pace.began(message.called_at, self._now())
+
     def _decide(self, scribe: Scribe) -> bool:
         """Everything that has arrived; whether outcomes were among it."""
         around = self._shop.around
+        if self._revision != around.revision:
+            self._revision = around.revision
+            repace(self.state, around)
         settled = bool(self.calls.settled)
         while self.calls.settled:
             each = self.calls.settled.popleft()
             settle(scribe, around, each.message_id, each.attempt, each.outcome)
+        while self._barred:
+            barred, (outcome, own) = self._barred.popitem()
+            hold_barred(scribe, around, barred, outcome, own=own)
         for arrival in self.inbox.take():
             match arrival:
                 case OrderArrived(order, trace):
                     take_order(scribe, order, trace)
                 case CommandArrived(command):
                     take_command(scribe, around, command)
-                case EchoArrived(message_id, attempt, wamid, number, at):
-                    take_echo(scribe, message_id, attempt, wamid, number, at)
+                case EchoArrived(message_id, attempt, wamid, number, at, failed_code):
+                    take_echo(scribe, message_id, attempt, wamid, number, at, failed_code)
         if any(entry.kind == "order" for entry in scribe.entries):
             self._shop.failpoints.reach("after_intake")
         while self._changed:
@@ -302,6 +353,8 @@ class Lane:
             return "leaving"
         if not self._shop.fresh():
             return "stale"
+        if message.number in self._barred:
+            return "barred"
         if self.state.messages.get(message.message_id) is not message:
             return "superseded"
         if message.status != "attempting" or message.attempt != attempt:
@@ -336,9 +389,9 @@ class Lane:
         self.leave()
         self._log.close()
 
-    def queue_states(self) -> list[Emission]:
-        """The queue states of the numbers that changed since the last time."""
-        return queue_states(self.state, self._shop.around, self._now(), QUEUE_STATE)
+    def queue_states(self, most: int) -> list[Emission]:
+        """The queue states of up to `most` numbers that changed since they were last shown."""
+        return queue_states(self.state, self._shop.around, self._now(), QUEUE_STATE, most)
 
     def _now(self) -> float:
         return self._shop.clock.now().timestamp()

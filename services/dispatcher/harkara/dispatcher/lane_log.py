@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from harkara.contracts.envelope import Headers
 from harkara.contracts.topics import DISPATCH_JOURNAL, LARGEST_RECORD_BYTES
-from harkara.dispatcher.journal import Entry, decoded, encoded
+from harkara.dispatcher.journal import EMITTED, Entry, decoded, encoded
 from harkara.dispatcher.settings import Settings
 
 TRANSACTION_TIMEOUT_MS = 5000  # below the session timeout: a dead owner's transaction ends before its lanes move
 CALL_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0  # without any progress: a lane of a million records is read in far less
+READ_AHEAD_KILOBYTES = 16_384  # four fetches; memory that was used once stays with the process
+FULL_BACKOFF_MS = 5  # how long the reading rests when that much waits; librdkafka's second would be most of a recovery
+MARK_WITHIN_RECORDS = 5000  # a round writes at most some 1,500, and each with something emitted has a mark
 
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 _NO_MEMBER = {
@@ -54,6 +57,24 @@ class LaneLog:
 
     def read(self) -> Iterator[Entry]:
         """Every committed entry, oldest first. Raises Broken where the broker stays silent."""
+        for record in self._records():
+            yield decoded(record.key() or b"", record.value())
+
+    def emitted(self) -> int:
+        """The newest mark of what has been emitted, looked for among the newest records; 0 where it is not there.
+
+        A mark rides with nearly every commit, and compaction leaves only the newest: without knowing it first, all
+        that is read would have to be kept until it comes.
+        """
+        seq = 0
+        for record in self._records(newest=MARK_WITHIN_RECORDS):
+            if record.key() == EMITTED.encode() and record.value() is not None:
+                data = decoded(EMITTED.encode(), record.value()).data
+                seq = seq if data is None else max(seq, data["seq"])
+        return seq
+
+    def _records(self, newest: int | None = None) -> Iterator[Message]:
+        """From the beginning, or about the `newest` many."""
         consumer = Consumer(
             self._settings.kafka.librdkafka_options()
             | {
@@ -63,20 +84,24 @@ class LaneLog:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "fetch.message.max.bytes": LARGEST_RECORD_BYTES,
+                "fetch.queue.backoff.ms": FULL_BACKOFF_MS,
+                "fetch.wait.max.ms": 10,  # the end of the log is told by an empty answer, for which a broker waits
+                "queued.max.messages.kbytes": READ_AHEAD_KILOBYTES,
             }
         )
         try:
             low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, self._partition), timeout=10.0)
             if low == high:
                 return
-            consumer.assign([TopicPartition(self._topic, self._partition, low)])
+            first = low if newest is None else max(low, high - newest)
+            consumer.assign([TopicPartition(self._topic, self._partition, first)])
             yield from self._until_end(consumer)
         except KafkaException as error:
             raise Broken(_named(error)) from error
         finally:
             consumer.close()
 
-    def _until_end(self, consumer: Consumer) -> Iterator[Entry]:
+    def _until_end(self, consumer: Consumer) -> Iterator[Message]:
         waited = 0.0
         while waited < READ_TIMEOUT_SECONDS:
             batch = consumer.consume(5000, timeout=0.05)
@@ -84,7 +109,7 @@ class LaneLog:
             for record in batch:
                 error = record.error()
                 if error is None:
-                    yield decoded(record.key() or b"", record.value())
+                    yield record
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return
                 else:

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka import Message as Record
 
 from harkara.contracts.topics import LARGEST_RECORD_BYTES
-from harkara.dispatcher.inbox import INPUTS
+from harkara.dispatcher.inbox import HEARD, INPUTS
 from harkara.dispatcher.settings import Settings
 
 POLL_SECONDS = 0.1  # how soon a lane that has become ready is fetched
@@ -99,7 +99,7 @@ class Membership:
             self._resumes.append(TopicPartition(topic, partition))
 
     def _poll_until_stopped(self) -> None:
-        topics = [self._settings.kafka.topic(topic) for topic in INPUTS]
+        topics = [self._settings.kafka.topic(topic) for topic in (*INPUTS, *HEARD)]
         self.consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         try:
             while not self._stopping.is_set():
@@ -158,7 +158,7 @@ class Membership:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         topics_of = Counter(each.partition for each in partitions)
         # while topics are being created an assignment can be partial: a lane is ours when all of its inputs are
-        lanes = {partition for partition, topics in topics_of.items() if topics == len(INPUTS)}
+        lanes = {partition for partition, topics in topics_of.items() if topics == len(INPUTS) + len(HEARD)}
         with self._lock:
             self._wanted.clear()
             self._resumes.clear()

@@ -35,6 +35,17 @@ IN_DOUBT_SETTLED = Counter(
     "Messages in doubt that ended as accepted (an echo came), or became unknown. The share unknown is the honest loss.",
     ["as_"],
 )
+DUPLICATES = Counter(
+    "harkara_dispatcher_duplicates_total",
+    "Second attempts of a message that Meta has besides another one: statuses showed both. Each follows a resend that "
+    "was granted while the first attempt was in doubt. More than a few: make the category's in_doubt_policy `unknown`.",
+)
+BREAKER = Gauge(
+    "harkara_dispatcher_breaker",
+    "1 for the present state of a number's circuit breaker: closed, open (its endpoint does not serve: nothing is "
+    "called) or half_open (one call at a time is tried). Long open: look at Meta's status page and the way out.",
+    ["phone_number_id", "state"],
+)
 JOURNAL_TO_CALL_SECONDS = Histogram(
     "harkara_dispatcher_journal_to_call_seconds",
     "From the decision to call to the moment before the first byte. Above 0.05 s: the commit or the process is slow.",
@@ -58,4 +69,15 @@ ALERTS = Counter(
     "harkara_dispatcher_alerts_total",
     "Refusals that somebody must look at, by Meta's code (`http` where there was none). See the runbook of the code.",
     ["code"],
+)
+RATE = Gauge(
+    "harkara_dispatcher_allowed_rate",
+    "Calls per second that a number may make now. Below its profile's: Meta said that it is too fast (130429). Back "
+    "within a minute, else the profile promises more than Meta gives the number.",
+    ["phone_number_id"],
+)
+CUTS = Counter(
+    "harkara_dispatcher_rate_cuts_total",
+    "How often Meta made a number halve its rate (130429). Again and again: give the number a slower profile.",
+    ["phone_number_id"],
 )

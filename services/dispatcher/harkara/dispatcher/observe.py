@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 import structlog
 
 from harkara.contracts.event import event_id
-from harkara.contracts.numbers import QueueState, Verdict
 from harkara.contracts.topics import Topic
 from harkara.dispatcher import metrics
-from harkara.dispatcher.journal import Entry, instant, message_id_of
+from harkara.dispatcher.breaker import BREAKER_STATES, state_of
+from harkara.dispatcher.journal import Entry, message_id_of
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.projection import Emission
+from harkara.dispatcher.queue_state import queue_state
 from harkara.dispatcher.state import LaneState
 
 SHOWN = ("queued", "scheduled", "held", "retrying", "attempting", "in_doubt", "unknown")
@@ -34,23 +36,34 @@ def count_entries(entries: Iterable[Entry]) -> None:
             metrics.IN_DOUBT_SETTLED.labels("unknown").inc()
         elif entry.kind == "step" and data.get("reason") == "owner_lost":
             metrics.IN_DOUBT.labels("owner_lost").inc()
+        elif entry.kind == "throttle":
+            number = entry.key.partition("/")[2]
+            metrics.CUTS.labels(number).inc()
+            log.warning("number_slowed", phone_number_id=number, per_second=data["rate"], code=data.get("code"))
+        elif entry.kind == "duplicate":
+            metrics.DUPLICATES.inc()
+            log.error("sent_twice", message_id=message_id_of(entry.key), attempt=data["attempt"])
         if data.get("alert"):
             metrics.ALERTS.labels(str(data.get("code", "http"))).inc()
             subject = entry.key.partition("/")[2] if entry.kind == "hold" else message_id_of(entry.key)
             log.error("refusal_needs_a_look", subject=subject, code=data.get("code"), reason=data.get("reason"))
 
 
-def queue_states(state: LaneState, around: Surroundings, now: float, topic: Topic) -> list[Emission]:
-    """One per number that changed since the last call; numbers that sent lately stay on the list while they fade."""
-    numbers, state.touched = state.touched, set()
+def queue_states(state: LaneState, around: Surroundings, now: float, topic: Topic, most: int) -> list[Emission]:
+    """One per number that changed since it was last shown, at most `most`: those whose turn it is. Numbers that sent
+    lately stay on the list while they fade."""
     emissions = []
-    for number in sorted(numbers):
+    for number in _turns(state, most):
         facts = around.fleet.get(number)
         if facts is None:
             continue
-        event = _queue_state(state, around, number, facts.home, now)
+        event = queue_state(state, around, number, facts.home, now)
         for status in SHOWN:
             metrics.QUEUE.labels(number, status).set(state.tally(number, status))
+        breaker = state_of(state, number, now)
+        for word in BREAKER_STATES:
+            metrics.BREAKER.labels(number, word).set(word == breaker)
+        metrics.RATE.labels(number).set(state.number(number).pace.rate(now))
         if event.sent_last_minute:
             state.touched.add(number)
         at = event_id("dispatcher", "queue", number, now)
@@ -58,38 +71,12 @@ def queue_states(state: LaneState, around: Surroundings, now: float, topic: Topi
     return emissions
 
 
-def _queue_state(state: LaneState, around: Surroundings, number: str, home: str, now: float) -> QueueState:
-    last_minute, today = state.number(number).accepted(now)
-    return QueueState(
-        phone_number_id=number,
-        home=home,
-        queued=state.tally(number, "queued") + state.tally(number, "retrying"),
-        scheduled=state.tally(number, "scheduled"),
-        held=state.tally(number, "held"),
-        in_flight=state.tally(number, "attempting"),
-        in_doubt=state.tally(number, "in_doubt") + state.tally(number, "unknown"),
-        sent_last_minute=last_minute,
-        sent_today=today,
-        oldest_queued_at=_oldest(state, number),
-        verdict=_verdict(state, around, number, now),
-        updated_at=instant(now),
-    )
-
-
-def _oldest(state: LaneState, number: str) -> object:
-    """The intake of the message that has waited longest in the queue."""
-    found = []
-    for queue in state.number(number).queues.values():
-        message = state.messages.get(queue[0][1]) if queue else None
-        if message is not None:
-            found.append(message.received_at)
-    return instant(min(found)) if found else None
-
-
-def _verdict(state: LaneState, around: Surroundings, number: str, now: float) -> Verdict:
-    """The stricter of what the topic says and what the lane itself holds."""
-    hold = state.holds.get(("number", number))
-    if hold is not None and (hold.until is None or hold.until > now):
-        return "halted" if hold.until is None else "paused"
-    known = around.states.get(number)
-    return "open" if known is None else known.verdict
+def _turns(state: LaneState, most: int) -> list[str]:
+    """In the order of their names, going on behind the last one shown."""
+    waiting = sorted(state.touched)
+    behind = bisect_right(waiting, state.shown_last)
+    turns = [*waiting[behind:], *waiting[:behind]][:most]
+    if turns:
+        state.shown_last = turns[-1]
+    state.touched.difference_update(turns)
+    return turns

@@ -11,28 +11,37 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from harkara.contracts.consent import ConsentState
+from harkara.contracts.consent import ConsentState, Purpose, Standing
 from harkara.contracts.numbers import NumberState
 from harkara.dispatcher.journal import instant
-from harkara.dispatcher.pacing import Limits
 from harkara.dispatcher.state import Candidate, LaneState, Message
+from harkara.policy.pacing import Limits
 
+BREAKER_REASONS = frozenset({"not_reachable", "endpoint_failing"})
+"""Holds that the number's circuit breaker wrote (`breaker.py`)."""
+RESTING_TRIPS = 5
+"""Openings in a row from which on the breaker stays open for longer than PATIENCE_SECONDS: the queue moves then."""
+AUTH_FAILURES_ALLOWED = 3
+"""Calls that Meta may refuse for one and the same token, an operator's resumes between them (requirement row SEC-4)."""
 PATIENCE_SECONDS = 5.0
 """A number that pauses no longer than this keeps its queue: moving it would cost more records than it saves time."""
 
 
 @dataclass(frozen=True, slots=True)
 class NumberFacts:
-    """What governance says of a number. `capacity`: calls under way at once; `tokens`: numbers with the same one halt
-    together; `usable`: it has a token."""
+    """What governance says of a number. `capacity`: calls under way at once; `token`: a mark of its access token
+    (numbers with the same one halt together), empty where there is none; `usable`: it has a token; `partition`: the
+    lane in which it is at home."""
 
     phone_number_id: str
     home: str
     waba_id: str
     limits: Limits
     capacity: int = 20
-    tokens: str = ""
+    token: str = ""
     usable: bool = True
+    portfolio_id: str = ""
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +50,24 @@ class DispatchPolicy:
 
     in_doubt_timeout_seconds: Mapping[str, float]
     max_attempts: int = 3
+    resent_categories: frozenset[str] = frozenset({"authentication", "utility"})
     number_pause_seconds: float = 1800.0
     request_timeout_seconds: float = 10.0
     lease_seconds: float = 2.0
+    weights: Mapping[str, float] = field(default_factory=dict)
     version: str = ""
 
 
 @dataclass(slots=True)
 class Surroundings:
-    """What a lane sees of the world: governance, the replicas of number states and of refusals of consent."""
+    """What a lane sees of the world: governance, the replicas of number states and of refusals of consent. `revision`
+    grows whenever the limits of a number in `fleet` change."""
 
     fleet: Mapping[str, NumberFacts]
     policy: DispatchPolicy
     states: Mapping[str, NumberState] = field(default_factory=dict)
     denials: Mapping[str, ConsentState] = field(default_factory=dict)
+    revision: int = 0
 
 
 class Go(NamedTuple):
@@ -81,11 +94,12 @@ Way: TypeAlias = Go | Wait | Over
 
 
 def way_of(state: LaneState, around: Surroundings, message: Message, now: float) -> Way:
-    """The first healthy candidate, or why there is none."""
-    ended = over(state, around, message, now)
-    if ended is not None:
-        return ended
+    """The first healthy candidate, or why there is none; one whose breaker is open counts where no other is healthy."""
+    shut = over(state, around, message, now) or out_of_hours(message, now)
+    if shut is not None:
+        return shut
     waits: list[Wait] = []
+    resting: Candidate | None = None
     for candidate in message.plan:
         if candidate.valid_until is not None and now >= candidate.valid_until:
             continue
@@ -94,9 +108,13 @@ def way_of(state: LaneState, around: Surroundings, message: Message, now: float)
         obstacle = obstacle_of(state, around, message, candidate, now, PATIENCE_SECONDS)
         if obstacle is None:
             return Go(candidate)
+        if obstacle.reason in BREAKER_REASONS and resting is None:
+            resting = candidate
         waits.append(Wait(obstacle.reason, _earlier(obstacle.until, candidate.valid_until)))
     if not waits:
         return Over("failed_unsent", "window_closed" if message.plan else "no_route")
+    if resting is not None:
+        return Go(resting)  # it keeps its place: the breaker lets its calls through one by one
     until = None
     for wait in waits:
         until = _earlier(until, wait.until)
@@ -108,13 +126,34 @@ def over(state: LaneState, around: Surroundings, message: Message, now: float) -
     if state.cancels and is_cancelled(state, message):
         return Over("cancelled", "cancelled")
     denial = around.denials.get(message.person_key)
-    if denial is not None:
-        standing = denial.denies("marketing" if message.marketing else "transactional", instant(now))
-        if standing is not None:
-            return Over("cancelled", f"consent_{standing}")
+    refusal = None if denial is None else refused(denial, message, now)
+    if refusal is not None:
+        return Over("cancelled", f"consent_{refusal}")
     if now >= message.expires_at:
         return Over("expired", "expired")
     return None
+
+
+def out_of_hours(message: Message, now: float) -> Wait | Over | None:
+    """Whether the hours in which its recipient may be written to are over, for now or for good; or None."""
+    if not message.hours:
+        return None
+    following = next((hours for hours in message.hours if now < hours.end), None)
+    if following is None:
+        return Over("expired", "no_send_time")
+    return Wait("quiet_hours", following.start) if now < following.start else None
+
+
+def refused(denial: ConsentState, message: Message, now: float) -> Standing | None:
+    """What the person's word says against the message. An opt-out cancels what was accepted before it for good, also
+    where they opt in again a moment later; a confirmation of their own command is kept back by a block alone."""
+    purpose: Purpose = "marketing" if message.marketing else "transactional"
+    standing = denial.denies(purpose, instant(now))
+    if message.answers:
+        return standing if standing == "blocked" else None
+    if standing is None and denial.revoked(purpose, instant(message.received_at)):
+        return "opted_out"
+    return standing
 
 
 def is_cancelled(state: LaneState, message: Message) -> bool:
@@ -129,9 +168,11 @@ def is_cancelled(state: LaneState, message: Message) -> bool:
 
 def last_gate(state: LaneState, around: Surroundings, message: Message, now: float) -> str | None:
     """Why the journaled attempt may not be called after all, or None. Asked with a connection at hand."""
-    ended = over(state, around, message, now)
-    if ended is not None:
-        return ended.reason
+    if message.seen is not None:
+        return "seen_in_status"
+    shut = over(state, around, message, now) or out_of_hours(message, now)
+    if shut is not None:
+        return shut.reason
     for candidate in message.plan:
         if candidate.number == message.number and candidate.form == message.form:
             if candidate.valid_until is not None and now >= candidate.valid_until:
@@ -151,6 +192,8 @@ def obstacle_of(
     in_general = number_obstacle(state, around, candidate.number, now)
     if in_general is not None and (in_general.until is None or in_general.until > now + patience):
         return in_general
+    if patience and _is_shunned(state, message, candidate.number):
+        return Wait("endpoint_failing", None)
     pair = state.holds.get(("pair", f"{candidate.number}/{message.person_key}"))
     if pair is not None and (pair.until is None or pair.until > now):
         return Wait(pair.reason, pair.until)
@@ -174,6 +217,8 @@ def number_obstacle(state: LaneState, around: Surroundings, number: str, now: fl
         return Wait("number_not_configured", None)
     if not facts.usable:
         return Wait("number_without_token", None)
+    if token_used_up(state, facts):
+        return Wait("token_refused_thrice", None)
     hold = state.holds.get(("number", number))
     if hold is not None and (hold.until is None or hold.until > now):
         return Wait(hold.reason, hold.until)
@@ -184,6 +229,27 @@ def number_obstacle(state: LaneState, around: Surroundings, number: str, now: fl
     if number_state.verdict == "halted":
         return Wait("number_halted", None)
     return Wait("number_paused", until) if until is None or until > now else None
+
+
+def _is_shunned(state: LaneState, message: Message, number: str) -> bool:
+    """Whether the number's endpoint has failed for so long that messages with another way take that one; but for one
+    message at a time, by which it is found out that it works again."""
+    lane = state.numbers.get(number)
+    if lane is None or lane.trips < RESTING_TRIPS or message.placed == number:
+        return False
+    return not lane.idle or state.tally(number, "attempting") > 0
+
+
+def token_used_up(state: LaneState, facts: NumberFacts) -> bool:
+    """Whether Meta refused the number's present token so often that only another one is tried again."""
+    failures, token = state.auth_failures.get(facts.phone_number_id, (0, ""))
+    return failures >= AUTH_FAILURES_ALLOWED and token == facts.token
+
+
+def calls_allowed(state: LaneState, facts: NumberFacts) -> int:
+    """Calls of a number that may be under way at once: one while its breaker is half-open."""
+    lane = state.numbers.get(facts.phone_number_id)
+    return 1 if lane is not None and lane.trips else facts.capacity
 
 
 def _seconds(at: datetime | None) -> float | None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import orjson
-
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import ConsentEvent
 from harkara.contracts.event import Event, Reason, event_id
@@ -28,11 +26,16 @@ from harkara.graph_api.errors import policy_for
 
 _SENTENCES = {
     "cancelled": "A cancel command names this message, its run or its recipient.",
+    "consent_opted_out": "The person opted out, which cancels everything that was accepted for them until then.",
+    "consent_paused": "The person has paused these messages.",
+    "consent_blocked": "The person is blocked from these messages.",
     "expired": "Its deadline passed before it could be sent.",
     "window_closed": "The customer service window is closed and the plan has no template for it.",
     "no_route": "The plan has no number to send by.",
     "number_halted": "Its number is halted until an operator resumes it.",
     "number_paused": "Its number is paused.",
+    "quiet_hours": "It is not the time of day at which its recipient may be written to.",
+    "no_send_time": "Until its life ended there was no more time at which its recipient may be written to.",
     "number_pause_proactive": "Its number sends only answers inside open windows for now.",
     "number_not_configured": "Its number is not in governance.yaml.",
     "number_without_token": "Its number has no access token.",
@@ -46,6 +49,11 @@ _SENTENCES = {
     "code": "Meta's error does not say whether it has the message.",
     "seen_in_status": "A status of Meta showed that it has the message.",
     "idempotency_conflict": "The same message id came before with another intent.",
+    "duplicate": "Meta has this attempt besides another one of the same message: the person may have got it twice.",
+    "resend_granted": "No status came in time, or an operator wished it: it is sent once more, under a new attempt.",
+    "redriven": "Somebody has let it go on after it had failed.",
+    "endpoint_failing": "Meta's answers to this number fail; one call at a time is tried until one is answered.",
+    "token_refused_thrice": "Meta refused this number's token three times; nothing more is sent with it.",
 }
 
 
@@ -77,7 +85,8 @@ def _order(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     facts: dict[str, Any] = {name: order.get(name) for name in FACTS}
     if data["status"] == "scheduled":
         facts["hold_until"] = order["not_before"]
-    return [_lifecycle(entry, data, order["message_id"], data["status"], 1, **facts)]
+    attempt = data["again"]["attempt"] + 1 if "again" in data else 1
+    return [_lifecycle(entry, data, order["message_id"], data["status"], attempt, **facts)]
 
 
 def _step(entry: Entry, data: dict[str, Any]) -> list[Emission]:
@@ -111,7 +120,7 @@ def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     if "withdrawn" in data:
         number, status = data["withdrawn"]
         emissions.append(replace(_lifecycle(entry, data, message_id, status, number), id=_id(entry, "withdrawn")))
-    if data["status"] == "failed_unsent" and "content" in data:
+    if data["status"] == "failed_unsent" and "order" in data:
         emissions.append(_dead_letter(entry, data, message_id))
     if data.get("opted_out"):
         emissions.append(_opt_out(entry, data, message_id))
@@ -119,27 +128,9 @@ def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
 
 
 def _dead_letter(entry: Entry, data: dict[str, Any], message_id: str) -> Emission:
-    """The order as it was, for a person to look at and to redrive."""
-    content = orjson.loads(data["content"])
-    order = DispatchOrder(
-        message_id=message_id,
-        home=entry.home,
-        intent_hash=data["hash"],
-        person_key=data["person_key"],
-        category=data["category"],
-        priority=data["priority"],
-        producer=data["producer"],
-        plan=[
-            {"phone_number_id": number, "form": form, "valid_until": None if until is None else instant(until)}
-            for number, form, until in data["plan"]
-        ],
-        run_id=data.get("run_id"),
-        expires_at=instant(data["expires_at"]),
-        received_at=instant(data["received_at"]),
-        duplicate_ok=data["duplicate_ok"],
-        policy_version=data["policy_version"],
-        **content,
-    )
+    """The order as it was, for a person to look at, and to redrive unless an older attempt is of unknown fate."""
+    redrive = None if data.get("resent") else data["attempt"]
+    order = DispatchOrder.model_validate(data["order"] | {"redrive": redrive})
     reason = f"failed: {data.get('reason', '')} (code {data.get('code')})"
     return Emission(
         DISPATCH_ORDERS.dlq, entry.home, entry.home, order, _id(entry, "dlq"), entry.at, message_id, data.get("trace"),
@@ -163,25 +154,40 @@ def _opt_out(entry: Entry, data: dict[str, Any], message_id: str) -> Emission:
 
 
 def _hold(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    """A number event for the number, and for each number of another lane that shares what was refused (`others`)."""
     if "event" not in data:
         return []
     number = entry.key.split("/", 2)[2]
+    told = [(number, entry.home, _id(entry)), *((n, home, _id(entry, n)) for n, home in data.get("others", ()))]
+    return [_number_event(entry, data, *each) for each in told]
+
+
+def _number_event(entry: Entry, data: dict[str, Any], number: str, home: str, event_id_: str) -> Emission:
     until = data.get("until")
+    text = _sentence(data["reason"])
+    if data["event"] == "halted":
+        text = f"{text} Someone must look: mend the cause, then resume the number."
     event = NumberEvent(
         phone_number_id=number,
-        home=entry.home,
+        home=home,
         kind=data["event"],
         source="dispatcher",
         at=instant(entry.at),
         hold_until=None if until is None else instant(until),
-        reason=Reason(code=data["reason"], text=_sentence(data["reason"]), rule="error_policy"),
+        reason=Reason(code=data["reason"], text=text, rule="error_policy"),
     )
-    return [Emission(NUMBER_EVENTS, entry.home, entry.home, event, _id(entry), entry.at, None, data.get("trace"))]
+    return Emission(NUMBER_EVENTS, home, home, event, event_id_, entry.at, None, data.get("trace"))
 
 
 def _cancel(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     _, kind, target = entry.key.split("/", 2)
     return [_audit(entry, data["actor"], kind, target, {"note": data.get("note", "")})]
+
+
+def _priority(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    _, kind, target = entry.key.split("/", 2)
+    details = {"priority": str(data["priority"]), "note": data.get("note", "")}
+    return [_audit(entry, data["actor"], kind, target, details)]
 
 
 def _resolved(entry: Entry, data: dict[str, Any]) -> list[Emission]:
@@ -201,6 +207,12 @@ def _audit(entry: Entry, actor: str, action: str, subject: str, details: dict[st
     return Emission(AUDIT_LOG, entry.home, subject, record, record.audit_id, entry.at)
 
 
+def _duplicate(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    """Evidence of an effect beside another: the message's state then shows two attempts that Meta has."""
+    evidence = {"wamid": data.get("wamid"), "phone_number_id": data.get("number")}
+    return [_lifecycle(entry, data, message_id_of(entry.key), "submitted", data["attempt"], **evidence)]
+
+
 def _conflict(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     """Phase 1, so that it changes nothing of the message that the lane has."""
     told = {**data, "reason": "idempotency_conflict"}
@@ -213,8 +225,10 @@ _PROJECTIONS = {
     "end": _end,
     "hold": _hold,
     "cancel": _cancel,
+    "priority": _priority,
     "resolved": _resolved,
     "conflict": _conflict,
+    "duplicate": _duplicate,
 }
 
 

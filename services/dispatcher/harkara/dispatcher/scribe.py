@@ -60,6 +60,7 @@ class Scribe:
             "template": message.template_key,
             "run_id": message.run_id,
             "trace": message.trace,
+            "resent": message.resent or None,
         } | facts
         kept = {name: value for name, value in data.items() if value is not None}
         self.write(message.message_id, "end", message.home, kept)

@@ -6,152 +6,87 @@ by `evolve.evolve`; everything but the journaled facts (heaps, timers, tallies) 
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
-from harkara.contracts.intents import Category, Form
 from harkara.dispatcher.horizon import Horizon
-from harkara.dispatcher.pacing import Limits, Pace, paced
+from harkara.dispatcher.message import (
+    DOUBTFUL,
+    WAITING,
+    Candidate,
+    Fallback,
+    Message,
+    Seen,
+    Taken,
+)
+from harkara.dispatcher.queue import NumberLane
+from harkara.dispatcher.recipients import Line, Recipients, Runs
 from harkara.dispatcher.timers import Timers
+from harkara.policy.pacing import Limits, paced
 
-WAITING = frozenset({"queued", "scheduled", "held", "retrying"})
-"""Statuses in which a message may still be cancelled or expire without effect."""
-DOUBTFUL = frozenset({"in_doubt", "unknown"})
-PRIORITIES = (3, 2, 1)
-
-
-class Candidate(NamedTuple):
-    """One way of a plan: this number, this form, until then (Unix seconds; None: no end)."""
-
-    number: str
-    form: Form
-    valid_until: float | None
-
-
-@dataclass(slots=True)
-class Message:
-    """A live message. `seq` is its place in the queue; `content` the JSON of `to`, `session` and `template`.
-
-    `attempt` is the number of the newest attempt (0: none yet), `spent` how many count to the three. `until`: when a
-    scheduled, held, retrying or doubtful message is looked at again. `placed`: the number whose queue it stands in.
-    """
-
-    message_id: str
-    home: str
-    seq: int
-    intent_hash: str
-    person_key: str
-    category: Category
-    producer: str
-    priority: int
-    plan: tuple[Candidate, ...]
-    content: bytes
-    template_key: str | None
-    run_id: str | None
-    trace: str | None
-    received_at: float
-    expires_at: float
-    duplicate_ok: bool
-    policy_version: str
-    status: str = "queued"
-    attempt: int = 0
-    spent: int = 0
-    number: str | None = None
-    form: Form | None = None
-    called_at: float = 0.0
-    until: float | None = None
-    reason: str | None = None
-    template_only: bool = False
-    resent: bool = False
-    placed: str | None = None
-    due: float | None = None
-    account: tuple[str, str] | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Whether nothing of it is under way or in doubt."""
-        return self.status in WAITING
-
-    @property
-    def marketing(self) -> bool:
-        """Whether consent for marketing is asked for."""
-        return self.category == "marketing"
+__all__ = [
+    "DOUBTFUL",
+    "WAITING",
+    "Candidate",
+    "Fallback",
+    "Given",
+    "Hold",
+    "LaneState",
+    "Message",
+    "NumberLane",
+    "Seen",
+    "Taken",
+    "due_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A number, pair or template sends nothing until `until` (Unix seconds; None: until it is released).
-
-    `version` is the number's state version when it was halted: only a newer word releases it.
-    """
+    """A number, pair or template sends nothing until `until` (Unix seconds; None: until an operator releases it, after
+    `at`)."""
 
     reason: str
     until: float | None
     at: float
-    version: int = 0
 
 
-@dataclass(slots=True)
-class NumberLane:
-    """One number's own queue and pace: one heap of (place, message id) per priority."""
+URGENT = 3
+LOOK_AT_LEAST_EVERY_SECONDS = 5.0  # a pace changes by a call, a policy or a new message: each asks for a look anyway
 
-    phone_number_id: str
-    pace: Pace
-    queues: dict[int, list[tuple[int, str]]] = field(default_factory=lambda: {3: [], 2: [], 1: []})
-    waiting: dict[str, None] = field(default_factory=dict)
-    failures_in_a_row: int = 0
-    minute: deque[tuple[int, int]] = field(default_factory=deque)
-    day: tuple[int, int] = (0, 0)
-    status_at: float = 0.0
-    status_seen_at: float = 0.0
 
-    def push(self, message: Message) -> None:
-        """Into the queue, at the message's own place."""
-        heapq.heappush(self.queues[message.priority], (message.seq, message.message_id))
+class Given(NamedTuple):
+    """A priority, and when it was given (Unix seconds)."""
 
-    def peek(self) -> str | None:
-        """The id that is next, which may have left meanwhile."""
-        for priority in PRIORITIES:
-            if self.queues[priority]:
-                return self.queues[priority][0][1]
-        return None
+    at: float
+    priority: int
 
-    def pop(self) -> None:
-        """Take the next one out."""
-        for priority in PRIORITIES:
-            if self.queues[priority]:
-                heapq.heappop(self.queues[priority])
-                return
 
-    def take_all(self) -> Iterator[str]:
-        """Empty the queue, in order."""
-        for priority in PRIORITIES:
-            queue, self.queues[priority] = self.queues[priority], []
-            yield from (message_id for _, message_id in sorted(queue))
+class Unplaced:
+    """Messages that are to be placed in a queue, held, or ended. Urgent ones do not wait for the others."""
 
-    def count_accepted(self, at: float) -> None:
-        """One more message that Meta took, for what operators see of the last minute and of the day (UTC)."""
-        second, today = int(at), int(at // 86_400)
-        if self.minute and self.minute[-1][0] == second:
-            self.minute[-1] = (second, self.minute[-1][1] + 1)
-        else:
-            self.minute.append((second, 1))
-        while self.minute[0][0] <= second - 60:
-            self.minute.popleft()
-        self.day = (today, self.day[1] + 1 if self.day[0] == today else 1)
+    def __init__(self) -> None:
+        self._urgent: deque[Message] = deque()
+        self._others: deque[Message] = deque()
 
-    def accepted(self, now: float) -> tuple[int, int]:
-        """(in the last minute, since midnight UTC)."""
-        last_minute = sum(count for second, count in self.minute if second > now - 60)
-        return last_minute, self.day[1] if self.day[0] == int(now // 86_400) else 0
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._others)
+
+    def add(self, message: Message) -> None:
+        """It may have ended until it is taken, and may be added twice."""
+        (self._urgent if message.priority == URGENT else self._others).append(message)
+
+    def take(self) -> Message:
+        """The next one."""
+        return (self._urgent or self._others).popleft()
 
 
 @dataclass(slots=True)
 class LaneState:
-    """Everything of one lane. `replaying`: indexes are built once, at the end of the journal."""
+    """Everything of one lane. `replaying`: indexes are built once, at the end of the journal. `busy`: numbers with
+    something to send, and from when on a look at them is of use (Unix seconds)."""
 
     seq: int = 0
     emitted: int = 0
@@ -161,12 +96,21 @@ class LaneState:
     limits: dict[str, Limits] = field(default_factory=dict)
     holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
     cancels: dict[tuple[str, str], float] = field(default_factory=dict)
+    priorities: dict[tuple[str, str], Given] = field(default_factory=dict)
     commands: set[str] = field(default_factory=set)
     papers: dict[str, float] = field(default_factory=dict)
-    timers: Timers = field(default_factory=Timers)
-    unplaced: deque[str] = field(default_factory=deque)
+    taken: dict[str, Taken] = field(default_factory=dict)
+    fallbacks: dict[str, Fallback] = field(default_factory=dict)
+    auth_failures: dict[str, tuple[int, str]] = field(default_factory=dict)
+    timers: Timers[Message] = field(default_factory=Timers)
+    unplaced: Unplaced = field(default_factory=Unplaced)
+    recipients: Recipients = field(default_factory=Recipients)
+    runs: Runs = field(default_factory=Runs)
+    weights: Mapping[str, float] = field(default_factory=dict)
     tallies: dict[tuple[str, str], int] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    shown_last: str = ""
     seed: int = 0
     replaying: bool = True
 
@@ -192,7 +136,11 @@ class LaneState:
         for number in {candidate.number for candidate in message.plan} if message.status == "held" else ():
             self.number(number).waiting[message.message_id] = None
         if message.status == "queued" and message.placed is None:
-            self.unplaced.append(message.message_id)
+            self.unplaced.add(message)
+        line = self.recipients.line_of(message)
+        if line is not None:
+            line.enter(message)
+            self._let_go(line)
 
     def remember(self, key: str, at: float) -> None:
         """A key to be forgotten seven days after its newest entry; kept in the order of these times."""
@@ -204,36 +152,124 @@ class LaneState:
         message.until = None
         self._retime(message)
         if message.placed is None:
-            self.unplaced.append(message.message_id)
+            self.unplaced.add(message)
+
+    def add(self, message: Message) -> None:
+        """A new live message."""
+        self.messages[message.message_id] = message
+        self.recipients.add(message)
+        self.runs.add(message)
+
+    def priority_of(self, message: Message) -> int:
+        """Its own, or the one that it or its run was given last."""
+        if not self.priorities:
+            return message.priority
+        keys = (("prioritise_message", message.message_id), ("prioritise_run", message.run_id or ""))
+        given = [self.priorities[key] for key in keys if key in self.priorities]
+        return max(given).priority if given else message.priority
+
+    def prioritise(self, message: Message, priority: int) -> None:
+        """It keeps its place by intake, among those of its new priority."""
+        placed = message.placed
+        self.leave_queue(message)
+        message.priority = priority
+        if placed is not None:
+            self.touched.add(placed)
+            self.place(message, placed)
+        elif (line := self.recipients.line_of(message)) is not None:
+            line.enter(message)
+            self._let_go(line)
+
+    def named(self, kind: str, target: str) -> list[Message]:
+        """The live messages that a command of this kind (`cancel_message`, `cancel_run`, ...) names."""
+        if kind.endswith("_message"):
+            return [self.messages[target]] if target in self.messages else []
+        if kind.endswith("_run"):
+            return self.runs.of(target, self.messages)
+        return self.recipients.of(target)
 
     def place(self, message: Message, number: str) -> None:
-        """Into this number's queue; it stands in at most one (an older entry elsewhere is passed over when met)."""
-        if message.placed != number:
-            message.placed = number
-            self.number(number).push(message)
-            self._recount(message)
+        """Into this number's queue and out of any other's; behind an earlier one to its recipient until that went."""
+        if message.placed == number:
+            return
+        self.leave_queue(message)
+        message.placed = number
+        lane = self.number(number)
+        lane.enter(message)
+        line = self.recipients.line_of(message)
+        if line is None:
+            self._enlist(lane, message)
+        else:
+            line.enter(message)
+            self._let_go(line)
+        self._recount(message)
+
+    def leave_queue(self, message: Message) -> None:
+        """Out of the queue in which it stands, if any."""
+        if message.placed is not None:
+            self.number(message.placed).leave(message)
+            message.placed = None
+
+    def is_its_turn(self, message: Message) -> bool:
+        """Whether no earlier message to its recipient is under way at its number."""
+        line = self.recipients.line_of(message)
+        return line is None or line.is_turn_of(message)
+
+    def wake_sleepers(self, lane: NumberLane, now: float) -> None:
+        """Back into the queue, those whose sleep is over."""
+        for message in lane.woken(now):
+            if self.is_its_turn(message):
+                self._enlist(lane, message)
+
+    def _let_go(self, line: Line) -> None:
+        for message in line.heads():
+            if message.placed is not None and message.entry is None:
+                self._enlist(self.number(message.placed), message)
+
+    def looked_at(self, lane: NumberLane, now: float) -> None:
+        """Nothing more of this number can be called now: when the next look is of use."""
+        next_at = lane.next_at()
+        if next_at is None:
+            self.busy.pop(lane.phone_number_id, None)
+        else:
+            self.busy[lane.phone_number_id] = min(next_at, now + LOOK_AT_LEAST_EVERY_SECONDS)
+
+    def look_again(self, number: str) -> None:
+        """The number's pace or limits are other ones: it may be free sooner than was thought."""
+        if number in self.busy:
+            self.busy[number] = 0.0
+
+    def _enlist(self, lane: NumberLane, message: Message) -> None:
+        lane.enlist(message, self._weight_of(message))
+        self.busy[lane.phone_number_id] = 0.0
+
+    def _weight_of(self, message: Message) -> float:
+        return self.weights.get(message.producer, 1.0)
 
     def drop(self, message: Message) -> None:
         """The message has ended: nothing of it stays in the indexes."""
         if message.due is not None:
-            self.timers.discard(message.message_id, message.due)
+            self.timers.move(message, None)
         for number in {candidate.number for candidate in message.plan}:
             if number in self.numbers:
                 self.numbers[number].waiting.pop(message.message_id, None)
         if message.account is not None:
             self._add(message.account, -1)
+        self.leave_queue(message)
         del self.messages[message.message_id]
+        self.runs.remove(message, self.messages)
+        line = self.recipients.remove(message)
+        if line is not None:
+            self._let_go(line)
 
     def _retime(self, message: Message) -> None:
-        if message.due is not None:
-            self.timers.discard(message.message_id, message.due)
-        message.due = due_of(message)
-        if message.due is not None:
-            self.timers.add(message.message_id, message.due)
+        due = due_of(message)
+        if due != message.due:
+            self.timers.move(message, due)
 
     def _recount(self, message: Message) -> None:
         number = message.placed or message.number or (message.plan[0].number if message.plan else "")
-        account = (number, message.status)
+        account = _account(number, message.status)
         if account != message.account:
             if message.account is not None:
                 self._add(message.account, -1)
@@ -243,6 +279,11 @@ class LaneState:
     def _add(self, account: tuple[str, str], change: int) -> None:
         self.tallies[account] = self.tallies.get(account, 0) + change
         self.touched.add(account[0])
+
+
+@lru_cache(maxsize=8192)  # seven statuses of a thousand numbers: one tuple for all messages, 72 bytes less for each
+def _account(number: str, status: str) -> tuple[str, str]:
+    return number, status
 
 
 def due_of(message: Message) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harkara.dispatcher.horizon import HORIZON_SECONDS
-from harkara.dispatcher.plan import Surroundings, number_obstacle
+from harkara.dispatcher.plan import Surroundings, calls_allowed, number_obstacle
 from harkara.dispatcher.state import LaneState
 
 GATED_LOOK_SECONDS = 0.1  # a queue that waits for a stale replica or a full number is looked at this often
@@ -17,16 +17,17 @@ def next_wake(state: LaneState, around: Surroundings, now: float, lazy_due: floa
     times += [hold.until for hold in state.holds.values()]
     if state.papers:
         times.append(next(iter(state.papers.values())) + HORIZON_SECONDS)
-    times += [_next_call(state, around, number, now) for number in state.numbers]
+    times += [at if at > now else _next_call(state, around, number, now) for number, at in state.busy.items()]
     return min((time for time in times if time is not None), default=None)
 
 
 def _next_call(state: LaneState, around: Surroundings, number: str, now: float) -> float | None:
     lane, facts = state.numbers[number], around.fleet.get(number)
-    if facts is None or lane.peek() is None or state.tally(number, "attempting") >= facts.capacity:
+    if facts is None or lane.idle or state.tally(number, "attempting") >= calls_allowed(state, facts):
         return None  # a call that ends wakes the lane
     obstacle = number_obstacle(state, around, number, now)
     if obstacle is not None:
         return obstacle.until
-    at = lane.pace.next_at()
-    return at if at > now else now + GATED_LOOK_SECONDS  # it could have started in the round just done: it was gated
+    at = lane.next_at()
+    # one that could have started in the round just done was gated
+    return at if at is None or at > now else now + GATED_LOOK_SECONDS

@@ -8,6 +8,8 @@ from harkara.contracts.runs import AudienceRow
 from harkara.contracts.topics import NUMBER_STATE, QUEUE_STATE, RUN_AUDIENCE, SEND_RUNS, WEBHOOK_EVENTS
 from harkara.contracts.webhooks import WebhookChange
 from harkara.ingestion.acceptance import RunAcceptance
+from harkara.ingestion.consent import ConsentDesk, consent_router
+from harkara.ingestion.consent_history import ConsentHistory
 from harkara.ingestion.core import Emission, emitted
 from harkara.ingestion.effects import KafkaAppender, outputs_of
 from harkara.ingestion.known import Known
@@ -15,6 +17,7 @@ from harkara.ingestion.metrics import CHANGES, NORMALISED, UNKNOWN
 from harkara.ingestion.normalise import FIELDS, normalise
 from harkara.ingestion.routes import Api, build_app
 from harkara.ingestion.settings import Settings
+from harkara.ingestion.standing import Standings
 from harkara.ingestion.webhooks import Webhooks
 from harkara.policy.governance import Governance, load
 from harkara.runtime.api_keys import ApiKeys
@@ -38,7 +41,8 @@ def create(settings: Settings) -> Service:
     webhooks = Webhooks(
         settings.webhook_secrets(), settings.webhook_verify_token(), appender, clock, settings.partitions
     )
-    api = Api(governance, pepper, appender, known, clock, RunAcceptance(appender, known, clock))
+    standings = Standings(governance, known, settings.queue_full_above)
+    api = Api(governance, pepper, appender, known, clock, RunAcceptance(appender, known, clock), standings)
     replica = ReplicaTable(settings, "ingestion", [QUEUE_STATE, NUMBER_STATE, SEND_RUNS], known.apply)
     decide = normaliser(governance, pepper)
     components: list[Component] = [
@@ -47,7 +51,9 @@ def create(settings: Settings) -> Service:
         Loop(settings, name=NORMALISER, topics=[WEBHOOK_EVENTS], decide=decide, batch_records=SHORT_BATCH),
         Loop(settings, name=EMITTER, topics=[RUN_AUDIENCE], decide=emit, batch_records=SHORT_BATCH),
     ]
-    return Service(settings, components, build_app(api, webhooks, ApiKeys.from_file(settings.api_keys_file)))
+    web = build_app(api, webhooks, ApiKeys.from_file(settings.api_keys_file))
+    web.include_router(consent_router(ConsentDesk(pepper, appender, ConsentHistory(settings), clock)))
+    return Service(settings, components, web)
 
 
 def normaliser(governance: Governance, pepper: bytes) -> Decide:

@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from harkara.contracts.event import Event, Instant, event_id
-from harkara.contracts.intents import DEFAULT_LIFE, LONGEST_LIFE, SendIntent
-from harkara.contracts.numbers import NumberState, QueueState
+from harkara.contracts.intents import DEFAULT_LIFE, LONGEST_LIFE, SendIntent, Template
 from harkara.contracts.runs import AudienceRow
 from harkara.contracts.topics import SEND_INTENTS, SEND_INTENTS_URGENT, WEBHOOK_EVENTS, Topic
 from harkara.contracts.webhooks import WebhookChange
 from harkara.ingestion.requests import AudienceEntry, MessageBody, RunRequest, entry_category, entry_content
-from harkara.policy.governance import Governance, Profile
+from harkara.policy.governance import Governance
 
 URGENT = 3
 LATEST_START = LONGEST_LIFE - DEFAULT_LIFE  # a message that starts later would not have its default life to be sent in
@@ -112,6 +111,9 @@ def intent_of(
         not_before=not_before,
         expires_at=life_end(not_before, body.expires_at),
         duplicate_ok=body.duplicate_ok,
+        language=body.language,
+        time_zone=body.time_zone,
+        send_window=body.send_window,
         metadata=body.metadata,
     )
 
@@ -133,6 +135,9 @@ def run_intent(
         run_id=run_id,
         row=row,
         expires_at=run.expires_at,
+        language=entry.language if isinstance(content, Template) and content.variants else None,
+        time_zone=entry.time_zone,
+        send_window=run.send_window,
         metadata=run.metadata | (entry.metadata or {}),
     )
 
@@ -174,56 +179,9 @@ def emitted(row: AudienceRow) -> Emission:
     return emission_of(intent, row.home)
 
 
-# --- position and estimate ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """ING-11. `position` 1 is next; None: not known. `delivery` is when the sender's pace lets it go."""
-
-    position: int | None
-    delivery: datetime | None
-
-
 def later(a: datetime | None, b: datetime | None) -> datetime | None:
     """The later of the times that are known."""
     return max(a, b) if a is not None and b is not None else b if a is None else a
-
-
-def per_second(profile: Profile) -> float:
-    """The pace one number can keep for minutes: the least of its windows and of its mean delay."""
-    paces = [float(profile.per_second)]
-    paces += [profile.per_minute / 60] if profile.per_minute else []
-    paces += [profile.per_hour / 3600] if profile.per_hour else []
-    delay_seconds = (profile.base_delay_ms + profile.max_jitter_ms / 2) / 1000
-    return min([*paces, 1 / delay_seconds] if delay_seconds else paces)
-
-
-def estimate(
-    governance: Governance,
-    home: str,
-    queues: Mapping[str, QueueState],
-    states: Mapping[str, NumberState],
-    now: datetime,
-    ahead: int = 0,
-) -> Estimate:
-    """Where a message stands that joins now, behind `ahead` more of the same request.
-
-    The queue of the whole home is counted, urgent or not, so the position is an upper bound. None where no queue of
-    the home has been published yet; no time where none of its numbers may send.
-    """
-    known = [
-        queues[number.phone_number_id] for number in governance.numbers_of(home) if number.phone_number_id in queues
-    ]
-    if not known:
-        return Estimate(None, None)
-    position = sum(queue.queued + queue.held for queue in known) + ahead + 1
-    pace = sum(
-        per_second(governance.profile_of(number))
-        for number in governance.numbers_of(home)
-        if (state := states.get(number.phone_number_id)) is None or state.verdict == "open"
-    )
-    return Estimate(position, now + timedelta(seconds=position / pace) if pace else None)
 
 
 # --- webhooks ----------------------------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ INTENTS = Counter(
     "Messages accepted by the API, by route (send, batch, runs).",
     ["route"],
 )
+CONSENT = Counter(
+    "harkara_ingestion_consent_recorded_total",
+    "Consent recorded by the API, by its standing. A jump of opted_in: look at the audit log for who records it.",
+    ["standing"],
+)
 REFUSALS = Counter(
     "harkara_ingestion_refusals_total",
     "API requests refused, by the problem's code. UNAUTHORIZED growing: a client has a wrong or withdrawn key.",

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from harkara.contracts.event import Home, Instant, Phone
-from harkara.contracts.intents import Category, Content, Media, Priority, Template, Text
+from harkara.contracts.intents import Category, Content, Language, Media, Priority, Template, Text, WindowName, ZoneName
 
 MOST_BATCH_MESSAGES = 1_000  # one request's worth; a larger audience is a run, which is streamed
 MOST_RUN_ROWS = 100_000  # about 30 MB of NDJSON, written to Kafka in some 10 s: within any client's patience
@@ -65,6 +65,9 @@ class MessageBody(Shape):
     priority: Priority = 1
     expires_at: Instant | None = None
     duplicate_ok: bool = False
+    language: Language | None = None
+    time_zone: ZoneName | None = None
+    send_window: WindowName | None = None
     metadata: Metadata = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -140,6 +143,7 @@ class RunRequest(NamedSender, Spread):
     priority: Priority = 1
     deadline: Instant | None = None
     expires_at: Instant | None = None
+    send_window: WindowName | None = None
     metadata: Metadata = Field(default_factory=dict)
     audience: Annotated[list[Any], Field(max_length=MOST_RUN_ROWS)] | None = None
 
@@ -156,13 +160,15 @@ class AudienceEntry(Shape):
     """One recipient of a run; what is left out is the run's.
 
     `template` is a template's name or a whole template; `params` its positional values, `named` its named ones.
+    `language` is the person's: of a template with variants it chooses the one, else it is the template's.
     """
 
     to: PhoneNumber
     params: tuple[str, ...] | None = None
     named: dict[str, str] | None = None
     template: str | Template | None = None
-    language: str | None = None
+    language: Language | None = None
+    time_zone: ZoneName | None = None
     message: ShortText | None = None
     sender: Home | None = None
     category: Category | None = None
@@ -179,6 +185,8 @@ def entry_content(run: RunRequest, entry: AudienceEntry) -> Content:
         return Text(body=text)
     given = {} if run.template is None else dict(run.template)
     changed = {"name": entry.template, "language": entry.language, "body": entry.params, "named": entry.named}
+    if run.template is not None and run.template.variants:
+        del changed["language"]
     merged = given | {key: value for key, value in changed.items() if value is not None}
     if "name" not in merged or "language" not in merged:
         raise ValueError("neither the run nor the row says which template, in which language, or which message")

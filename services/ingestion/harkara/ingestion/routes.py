@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from starlette.routing import Route
 
-from harkara.contracts.identity import derived_message_id, derived_run_id
+from harkara.contracts.identity import derived_message_id, derived_run_id, person_key
 from harkara.ingestion import acceptance, core
 from harkara.ingestion.acceptance import Accepted, RunAcceptance
 from harkara.ingestion.edge import WEBHOOK_PATH, Edge
@@ -23,6 +23,7 @@ from harkara.ingestion.known import Known
 from harkara.ingestion.metrics import INTENTS, REFUSALS
 from harkara.ingestion.requests import BatchRequest, SendRequest
 from harkara.ingestion.runs import Caller, batch_rows, plan_run
+from harkara.ingestion.standing import Joining, Standings
 from harkara.ingestion.upload import RUN_BODY, run_and_rows
 from harkara.ingestion.webhooks import Webhooks, unavailable
 from harkara.policy.governance import Governance
@@ -45,7 +46,8 @@ class Reply(BaseModel):
 
 
 class SendReply(Reply):
-    """`position` 1 is next; it and `estimatedDelivery` are null where the queue is not known (ING-11)."""
+    """`position` 1 is next among its priority and the higher ones; it and `estimatedDelivery`, when its number's pace
+    lets it go, are null where the queue is not known (ING-11)."""
 
     message_id: str
     sender: str
@@ -85,11 +87,7 @@ class Api:
     known: Known
     clock: Clock
     acceptance: RunAcceptance
-
-    def estimate(self, home: str, ahead: int = 0) -> core.Estimate:
-        """The position and time of a message that joins the queue of `home` now, behind `ahead` others."""
-        known = self.known
-        return core.estimate(self.governance, home, known.queues, known.numbers, self.clock.now(), ahead)
+    standings: Standings
 
     def sender(self, key: ApiKey, session_id: str | None, phone: str | None) -> core.Sender:
         """The sender that a request means. Raises Problem 403 or 422."""
@@ -101,7 +99,7 @@ class Api:
             raise _forbidden_sender(error) from None
 
     async def send(self, key: ApiKey, body: SendRequest, idempotency_key: str | None, trace: str | None) -> SendReply:
-        """One message to `send-intents`."""
+        """One message to `send-intents`. Raises Problem 429 where its number has no room, 403, 422."""
         sender = self.sender(key, body.session_id, body.phone)
         fault = core.timing_fault(self.clock.now(), body.not_before, body.expires_at)
         if fault is not None:
@@ -114,16 +112,21 @@ class Api:
             producer=key.id,
             not_before=body.not_before,
         )
-        estimate = self.estimate(sender.home)
+        now = self.clock.now()
+        person = person_key(self.pepper, intent.to)
+        joining = Joining(sender.home, sender.name, person, intent.message_id, intent.producer, intent.priority)
+        standing = self.standings.of(joining, now)
+        self.standings.check_room(joining, standing, now)
         with span("POST /api/v1/send", trace) as running:
             emission = core.emission_of(intent, sender.home)
             await self.appender.write(outputs_of([emission], self.clock.now(), running.traceparent))
+        self.standings.joined(joining, standing.number, now)
         INTENTS.labels("send").inc()
         return SendReply(
             message_id=intent.message_id,
             sender=sender.name,
-            position=estimate.position,
-            estimated_delivery=core.later(body.not_before, estimate.delivery),
+            position=standing.position,
+            estimated_delivery=core.later(body.not_before, standing.delivery),
         )
 
     async def batch(self, key: ApiKey, body: BatchRequest, idempotency_key: str) -> BatchReply:
@@ -140,7 +143,7 @@ class Api:
             batch_id=run_id,
             queued=len(rows),
             message_ids=[row.intent.message_id for row in rows],
-            position=self.estimate(sender.home).position,
+            position=self.standings.last_of(sender.home, run_id, 1, self.clock.now()).position,
             estimated_completion=self._completion(accepted),
             repeated=accepted.repeated,
         )
@@ -179,8 +182,8 @@ class Api:
 
     def _completion(self, accepted: Accepted) -> datetime | None:
         """When the last message goes: in its slot, or when the slowest home's pace lets it; None where not known."""
-        homes = accepted.run.homes
-        ends = [self.estimate(home, ahead=count - 1).delivery for home, count in homes.items()]
+        run, now = accepted.run, self.clock.now()
+        ends = [self.standings.last_of(home, run.run_id, count, now).delivery for home, count in run.homes.items()]
         paced = None if None in ends else max((end for end in ends if end is not None), default=None)
         last = accepted.timing.last()
         return last if paced is None else core.later(last, paced)

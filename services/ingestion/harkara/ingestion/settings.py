@@ -17,6 +17,7 @@ class Settings(ServiceSettings):
     app_secrets: SecretStr = SecretStr("")
     verify_token: SecretStr = SecretStr("")
     api_keys_file: Path = Path("api-keys.yaml")
+    queue_full_above: int = Field(default=1000, ge=1, le=1_000_000)  # waiting messages of a number (ING-12)
     write_timeout_seconds: float = Field(default=4.0, gt=0, le=15)  # with the rest of a request under Meta's 5 s
 
     def webhook_secrets(self) -> tuple[str, ...]:

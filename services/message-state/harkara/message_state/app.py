@@ -5,7 +5,8 @@ from __future__ import annotations
 from harkara.message_state.effects import Projection
 from harkara.message_state.settings import Settings
 from harkara.runtime.clock import SystemClock
-from harkara.runtime.faust_app import FaustComponent, ProjectionApp
+from harkara.runtime.faust_app import ProjectionApp
+from harkara.runtime.faust_component import FaustComponent
 from harkara.runtime.service import Service
 
 APP_ID = "message-state"

@@ -22,7 +22,8 @@ from harkara.message_state.core import (
 )
 from harkara.message_state.settings import Settings
 from harkara.runtime.clock import Clock
-from harkara.runtime.faust_app import ProjectionApp, ProjectionTable
+from harkara.runtime.faust_app import ProjectionApp
+from harkara.runtime.faust_table import ProjectionTable
 from harkara.runtime.loop import Incoming
 
 SWEEP_SECONDS = 5.0

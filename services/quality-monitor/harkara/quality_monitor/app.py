@@ -6,7 +6,8 @@ from harkara.policy.governance import load
 from harkara.quality_monitor.effects import ClientOf, Numbers, Poller, Projection, client_for
 from harkara.quality_monitor.settings import Settings
 from harkara.runtime.clock import Clock, SystemClock
-from harkara.runtime.faust_app import FaustComponent, ProjectionApp
+from harkara.runtime.faust_app import ProjectionApp
+from harkara.runtime.faust_component import FaustComponent
 from harkara.runtime.service import Component, Service
 
 APP_ID = "quality-monitor"

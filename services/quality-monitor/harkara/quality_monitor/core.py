@@ -104,7 +104,7 @@ def next_row(row: Row, facts: Facts, now: datetime) -> Row | None:
     The version grows only where a reader sees a difference, so a poll that says the same again is no news.
     """
     new = _row(row["phone_number_id"], row["home"], facts, row["version"] + 1, now)
-    if any(new[key] != row[key] for key in new if key not in ("version", "updated_at", "facts")):
+    if any(new[key] != row.get(key) for key in new if key not in ("version", "updated_at", "facts")):
         return new
     return {**row, "facts": new["facts"]} if new["facts"] != row["facts"] else None
 
@@ -141,6 +141,7 @@ def _row(phone_number_id: str, home: str, facts: Facts, version: int, now: datet
         latched=facts.latched,
         reason=reason,
         by=by,
+        resumed_at=facts.resumed_at,
         updated_at=now,
     )
     return state.model_dump(mode="json") | {"facts": facts.model_dump(mode="json", exclude_none=True)}

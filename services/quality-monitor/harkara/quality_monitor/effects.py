@@ -34,8 +34,9 @@ from harkara.quality_monitor.core import (
 )
 from harkara.quality_monitor.settings import Settings
 from harkara.runtime.clock import Clock
-from harkara.runtime.faust_app import ProjectionApp, ProjectionTable
-from harkara.runtime.kafka import Output, Writer, start_producer
+from harkara.runtime.faust_app import ProjectionApp
+from harkara.runtime.faust_table import ProjectionTable
+from harkara.runtime.kafka import Output, open_writer
 from harkara.runtime.loop import Incoming
 
 TICK_SECONDS = 1.0  # a pause ends at most this late
@@ -170,18 +171,15 @@ class Poller:
 
     async def run(self) -> None:
         """Ask until cancelled; an error of writing ends the process."""
-        settings = self._settings
-        producer = await start_producer(settings)
-        writer = Writer(producer, settings.kafka, settings.partitions, settings.service)
-        try:
-            while True:
-                await asyncio.sleep(TICK_SECONDS / 2)
-                numbers = self._next()
-                events = await asyncio.gather(*(self._ask(number) for number in numbers))
-                await writer.write([_output(event) for event in events if event is not None])
-        finally:
-            await asyncio.gather(*(client.aclose() for client in self._clients.values()))
-            await producer.stop()
+        async with open_writer(self._settings) as writer:
+            try:
+                while True:
+                    await asyncio.sleep(TICK_SECONDS / 2)
+                    numbers = self._next()
+                    events = await asyncio.gather(*(self._ask(number) for number in numbers))
+                    await writer.write([_output(event) for event in events if event is not None])
+            finally:
+                await asyncio.gather(*(client.aclose() for client in self._clients.values()))
 
     def _next(self) -> list[Number]:
         """The numbers whose time has come, the longest overdue first."""
@@ -267,7 +265,7 @@ def token_of(number: Number) -> str:
 
 
 def client_for(settings: Settings) -> ClientOf:
-    """Makes a number's client: one connection is enough to be asked now and then."""
+    """Makes a number's client, with the way out of its messages; one connection is enough to ask now and then."""
 
     def make(number: Number) -> GraphClient:
         return GraphClient(
@@ -276,6 +274,8 @@ def client_for(settings: Settings) -> ClientOf:
             lambda: token_of(number),
             timeout_seconds=settings.poll_timeout_seconds,
             max_connections=1,
+            local_address=None if number.local_address is None else str(number.local_address),
+            proxy=number.proxy,
         )
 
     return make

@@ -6,14 +6,19 @@ import asyncio
 from collections import deque
 from datetime import datetime, timedelta
 
+import structlog
+from aiokafka.errors import KafkaError
+
 from harkara.contracts.event import Event, event_id
 from harkara.contracts.lifecycle import MessageLifecycle, State, advance
 from harkara.contracts.partition import partition_for
 from harkara.contracts.runs import RunProgress, SendRun, SlaEvent
 from harkara.contracts.topics import MESSAGE_LIFECYCLE, RUN_PROGRESS, SEND_RUNS, SLA_EVENTS, Topic
 from harkara.runtime.clock import Clock
-from harkara.runtime.faust_app import ProjectionApp, ProjectionTable
-from harkara.runtime.kafka import Output, Writer, start_producer
+from harkara.runtime.faust_app import ProjectionApp
+from harkara.runtime.faust_table import ProjectionTable
+from harkara.runtime.group_progress import GroupProgress, Offsets
+from harkara.runtime.kafka import Output, Writer, open_writer
 from harkara.runtime.loop import Incoming
 from harkara.runtime.replica import ReplicaTable
 from harkara.sla_tracker import metrics
@@ -25,6 +30,8 @@ SWEEP_ROWS = 5_000  # a tick takes about 20 ms, so events wait no longer
 UNATTRIBUTED_SECONDS = 3600.0  # a hop that was down writes its events long before; then the message has no run
 RUNS_IN_METRICS = 50
 RUNS_WATCHED_FOR = timedelta(days=25)  # sla-events keeps 30 days: what was said is known for longer than we ask
+
+log = structlog.get_logger()
 
 
 class Runs:
@@ -182,12 +189,15 @@ class Reporter:
 
     name = "reporter"
 
-    def __init__(self, settings: Settings, clock: Clock, runs: Runs, replica: ReplicaTable) -> None:
+    def __init__(self, settings: Settings, clock: Clock, runs: Runs, replica: ReplicaTable, group: str) -> None:
         self._settings = settings
+        self._group = group
         self._clock = clock
         self._runs = runs
         self._replica = replica
         self._settle = timedelta(seconds=settings.settle_seconds)
+        self._ends: Offsets | None = None  # of the lifecycle, when something was first due
+        self._read_at: float | None = None
         self.projection: Projection | None = None
 
     def ready(self) -> str | None:
@@ -197,28 +207,53 @@ class Reporter:
     async def run(self) -> None:
         """Report until cancelled; an error of writing ends the process."""
         settings = self._settings
-        producer = await start_producer(settings)
-        writer = Writer(producer, settings.kafka, settings.partitions, settings.service)
-        try:
+        async with (
+            open_writer(settings) as writer,
+            GroupProgress.of(settings, {self._group: MESSAGE_LIFECYCLE}) as group,
+        ):
             while True:
                 await asyncio.sleep(settings.publish_seconds)
-                await self._report(writer)
-        finally:
-            await producer.stop()
+                await self._report(writer, group)
 
-    async def _report(self, writer: Writer) -> None:
+    async def _report(self, writer: Writer, group: GroupProgress) -> None:
         if self.projection is None or not self._replica.fresh():
             return  # what has been published and said is not known: wait
         now = self._clock.now()
         progress = self.projection.progress(now)
         await writer.write([_progress_output(each) for each in progress])
         if not progress:  # otherwise the sums are about to change: next time
-            said = self._due(self.projection.owned, now)
-            await writer.write([_sla_output(each) for each in said])
-            for event in said:
-                self._runs.apply(SLA_EVENTS, event.run_id, event)
-                metrics.EVENTS.labels(event.kind).inc()
+            await self._speak(writer, group, now)
         self._show(now)
+
+    async def _speak(self, writer: Writer, group: GroupProgress, now: datetime) -> None:
+        owned = self.projection.owned if self.projection is not None else frozenset()
+        if not self._due(owned, now):
+            self._ends = None
+            return
+        if not await self._all_counted(group):
+            return
+        said = self._due(owned, now)
+        await writer.write([_sla_output(each) for each in said])
+        for event in said:
+            self._runs.apply(SLA_EVENTS, event.run_id, event)
+            metrics.EVENTS.labels(event.kind).inc()
+
+    async def _all_counted(self, group: GroupProgress) -> bool:
+        """Whether what had happened when something was first due is in the published counts, every instance's.
+
+        An instance commits what it has folded and publishes it within `publish_seconds`; so twice that later it is
+        known here too, unless the sums are on the move. What is said is said once, so it waits for who is behind.
+        """
+        monotonic = self._clock.monotonic()
+        try:
+            if self._ends is None:
+                self._ends, self._read_at = await group.ends(), None
+            if self._read_at is None and await group.has_read(self._ends):
+                self._read_at = self._clock.monotonic()
+        except KafkaError as error:
+            log.warning("progress_cannot_be_asked", error=type(error).__name__)
+            return False
+        return self._read_at is not None and monotonic - self._read_at >= 2 * self._settings.publish_seconds
 
     def _due(self, owned: frozenset[int], now: datetime) -> list[SlaEvent]:
         found: list[SlaEvent] = []

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from harkara.contracts.topics import CLEARED_INTENTS, CLEARED_INTENTS_URGENT, NUMBER_STATE, SERVICE_WINDOWS
+from harkara.contracts.topics import (
+    CLEARED_INTENTS,
+    CLEARED_INTENTS_URGENT,
+    NUMBER_STATE,
+    QUEUE_STATE,
+    SERVICE_WINDOWS,
+)
 from harkara.policy.governance import load
+from harkara.policy.reload import needs_restart
 from harkara.runtime.clock import SystemClock
 from harkara.runtime.loop import Loop
+from harkara.runtime.policy_watch import PolicyFile, PolicyWatch
 from harkara.runtime.replica import ReplicaTable
 from harkara.runtime.service import Service
+from harkara.window_router.core import policy_record
 from harkara.window_router.effects import Known, Router, gate_on
 from harkara.window_router.settings import Settings
 
@@ -17,12 +26,19 @@ def create(settings: Settings) -> Service:
     governance = load(settings.governance_file)
     clock = SystemClock()
     known = Known(clock)
-    replica = ReplicaTable(settings, "windows-and-numbers", [SERVICE_WINDOWS, NUMBER_STATE], known.apply)
+    replica = ReplicaTable(settings, "windows-and-numbers", [SERVICE_WINDOWS, NUMBER_STATE, QUEUE_STATE], known.apply)
+    router = Router(governance, known, clock)
     routing = Loop(
         settings,
         name="window-router",
         topics=[CLEARED_INTENTS_URGENT, CLEARED_INTENTS],
-        decide=Router(governance, known, clock).route,
+        decide=router.route,
         gate=gate_on(replica.fresh),
     )
-    return Service(settings, [replica, routing])
+    policy = PolicyWatch(
+        settings,
+        PolicyFile(settings.governance_file, governance, load, needs_restart),
+        [router.follow],
+        lambda newest: [policy_record(newest, settings.service, clock.now())],
+    )
+    return Service(settings, [replica, routing, policy])

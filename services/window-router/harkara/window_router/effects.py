@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from harkara.contracts.event import Event, epoch_ms
 from harkara.contracts.intents import ClearedIntent
-from harkara.contracts.numbers import NumberState
-from harkara.contracts.topics import Topic
+from harkara.contracts.numbers import NumberState, QueueState
+from harkara.contracts.topics import NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS, Topic
 from harkara.contracts.webhooks import ServiceWindow
 from harkara.policy.governance import Governance
 from harkara.policy.routing import WINDOW, Planned, Surroundings, plan
@@ -22,14 +24,15 @@ FEWEST_BEFORE_SWEEP = 10_000  # below this many windows looking for closed ones 
 
 
 class Known:
-    """Open windows and the states of numbers, fed by the replica. Closed windows are dropped now and then, so that
-    memory follows the persons of the last day, not of all time."""
+    """Open windows, the states of numbers and of their queues, fed by the replica. Closed windows are dropped now and
+    then, so that memory follows the persons of the last day, not of all time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._inbound_ms: dict[str, int] = {}
         self._sweep_at = FEWEST_BEFORE_SWEEP
         self._states: dict[str, NumberState] = {}
+        self._queues: dict[str, QueueState] = {}
 
     def open_windows(self) -> int:
         """How many are held; some may have closed since the last sweep."""
@@ -42,6 +45,7 @@ class Known:
         return Surroundings(
             last_inbound_at={pnid: _instant(at) for pnid, at in inbound.items() if at is not None},
             states={pnid: self._states[pnid] for pnid in pnids if pnid in self._states},
+            queues={pnid: self._queues[pnid] for pnid in pnids if pnid in self._queues},
         )
 
     def apply(self, topic: Topic, key: str, event: Event | None) -> None:
@@ -53,9 +57,21 @@ class Known:
                 held = self._states.get(event.phone_number_id)
                 if held is None or held.version <= event.version:
                     self._states[event.phone_number_id] = event
+            case QueueState():
+                held_queue = self._queues.get(event.phone_number_id)
+                if held_queue is None or held_queue.updated_at <= event.updated_at:
+                    self._queues[event.phone_number_id] = event
             case _:
-                self._inbound_ms.pop(key, None)
-                self._states.pop(key, None)
+                self._forget(topic, key)
+
+    def _forget(self, topic: Topic, key: str) -> None:
+        """A tombstone. Numbers have the same key on two topics, and the one says nothing about the other."""
+        held: dict[str, dict[str, Any]] = {
+            SERVICE_WINDOWS.name: self._inbound_ms,
+            NUMBER_STATE.name: self._states,
+            QUEUE_STATE.name: self._queues,
+        }
+        held[topic.name].pop(key, None)
 
     def _open(self, key: str, at_ms: int) -> None:
         closed_before = epoch_ms(self._clock.now() - WINDOW)
@@ -75,6 +91,10 @@ class Router:
         self._clock = clock
         WINDOWS.set_function(known.open_windows)
 
+    def follow(self, governance: Governance) -> None:
+        """Decide by this policy from the next intent on."""
+        self._governance = governance
+
     def route(self, incoming: Incoming) -> Iterable[Output]:
         """The events that a cleared intent leads to."""
         cleared = incoming.envelope.event
@@ -82,10 +102,19 @@ class Router:
             raise Refused("the record is no ClearedIntent")
         now = self._clock.now()
         numbers = (number.phone_number_id for number in self._governance.numbers_of(cleared.home))
-        decision = plan(cleared, self._governance, self._known.around(cleared.person_key, numbers), now)
+        around = answering(cleared, self._known.around(cleared.person_key, numbers))
+        decision = plan(cleared, self._governance, around, now)
         outcome = decision.plan[0].form if isinstance(decision, Planned) else decision.reason.code
         DECISIONS.labels(outcome).inc()
         return core.outputs(cleared, decision, self._governance.version, now)
+
+
+def answering(cleared: ClearedIntent, around: Surroundings) -> Surroundings:
+    """What a confirmation answers has opened the window to its sender, whether that has been read here yet or not."""
+    if cleared.answers is None:
+        return around
+    sender, known = cleared.intent.sender, around.last_inbound_at
+    return replace(around, last_inbound_at={**known, sender: max(cleared.answers, known.get(sender, cleared.answers))})
 
 
 def gate_on(fresh: Callable[[], bool]) -> Callable[[], str | None]:

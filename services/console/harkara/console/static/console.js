@@ -14,9 +14,11 @@ if (view && window.EventSource) {
   const show = () => {
     // not under the reader's hands: what has the focus or a selection stays until it is left
     if (waiting === null || view.contains(document.activeElement) || !window.getSelection().isCollapsed) return;
+    const scrolled = [...view.querySelectorAll("section, .scroll")].map((part) => part.scrollLeft);
     view.innerHTML = waiting;  // our own server's escaped HTML; the content policy allows no inline script
     waiting = null;
     localise(view);
+    view.querySelectorAll("section, .scroll").forEach((part, n) => { part.scrollLeft = scrolled[n] || 0; });
   };
   stream.addEventListener("view", (event) => { waiting = event.data; show(); });
   stream.addEventListener("open", () => { sign.textContent = "live"; });

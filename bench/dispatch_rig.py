@@ -1,0 +1,322 @@
+"""What the dispatcher's benchmark runs on: a broker, the lean Graph API, dispatcher processes, orders and journals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from harkara.contracts.envelope import encode
+from harkara.contracts.event import event_id
+from harkara.contracts.intents import Candidate, DispatchOrder, Template
+from harkara.contracts.partition import partition_for
+from harkara.contracts.topics import DISPATCH_JOURNAL, DISPATCH_ORDERS
+from harkara.dispatcher.inbox import INPUTS
+from harkara.dispatcher.journal import EMITTED, Entry, encoded
+from harkara.runtime.settings import KafkaSettings, ServiceSettings
+from harkara.runtime.telemetry import new_traceparent
+from harkara.runtime.topic_admin import ensure_topics
+
+PARTITIONS = 4
+ACCEPTED = "harkara_dispatcher_accepted_total"
+LAG = "harkara_dispatcher_journal_to_call_seconds_bucket"
+
+
+def number_id(index: int) -> str:
+    """An invented phone_number_id."""
+    return f"{100_000_000_000_000 + index}"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fetched(url: str) -> str | None:
+    """The answer's text where it is a 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+    except (urllib.error.URLError, OSError):
+        return None
+
+
+def eventually(found: Any, timeout_seconds: float, what: str, every: float = 0.05) -> None:
+    """Wait for a condition. Raises SystemExit."""
+    deadline = time.monotonic() + timeout_seconds
+    while not found():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what}: not within {timeout_seconds:.0f} s")
+        time.sleep(every)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A dispatcher at one moment: seconds of processor, calls accepted, samples per bucket of journal-to-call."""
+
+    at: float
+    cpu_seconds: float
+    accepted: float
+    resident_bytes: int
+    lags: dict[float, float]
+
+
+@dataclass
+class Process:
+    """A child process with its log."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+    port: int
+
+    def ready(self) -> bool:
+        """Whether /readyz answers 200. Raises SystemExit with the log's end where the process has ended."""
+        if self.popen.poll() is not None:
+            raise SystemExit(f"{self.name} ended\n{self.log.read_text()[-3000:]}")
+        return fetched(f"http://127.0.0.1:{self.port}/readyz") is not None
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL for what does not end."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+            try:
+                self.popen.wait(40)
+            except subprocess.TimeoutExpired:
+                self.popen.kill()
+                self.popen.wait()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its threads (Linux)."""
+        parts = Path(f"/proc/{self.popen.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        """What it holds in memory now."""
+        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.popen.pid}/status").read_text())
+        assert found is not None
+        return int(found[1]) * 1024
+
+    def sample(self) -> Sample:
+        """What a dispatcher has done so far."""
+        text = fetched(f"http://127.0.0.1:{self.port}/metrics") or ""
+        at, cpu = time.monotonic(), self.cpu_seconds()
+        accepted, lags = 0.0, dict[float, float]()
+        for line in text.splitlines():
+            if line.startswith(ACCEPTED):
+                accepted += float(line.rpartition(" ")[2])
+            elif line.startswith(LAG):
+                lags[float(line.partition('le="')[2].partition('"')[0])] = float(line.rpartition(" ")[2])
+        return Sample(at, cpu, accepted, self.resident_bytes(), lags)
+
+
+@dataclass
+class Rig:
+    """One measurement's topics and processes. `numbers`: the homes are the numbers, or `pool` where that is given."""
+
+    bootstrap: str
+    folder: Path
+    numbers: Sequence[str]
+    profile: str
+    pool: str | None = None
+    partitions: int = PARTITIONS
+    prefix: str = field(default_factory=lambda: f"bench-{uuid.uuid4().hex[:6]}.")
+    processes: list[Process] = field(default_factory=list)
+    graph_port: int = 0
+    kafka: KafkaSettings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kafka = KafkaSettings(bootstrap=self.bootstrap, topic_prefix=self.prefix)
+
+    def home(self, number: str) -> str:
+        """The home of one of the numbers."""
+        return self.pool or number
+
+    def prepare(self, *, latency_seconds: float = 0.06, limit: int = 0) -> None:
+        """Topics, policy file, and the Graph API."""
+        settings = ServiceSettings(service="bench", kafka=self.kafka, partitions=self.partitions, replication_factor=1)
+        asyncio.run(ensure_topics(settings))
+        (self.folder / f"{self.prefix}governance.yaml").write_text(self._governance())
+        self.graph_port = free_port()
+        command = ["-m", "bench.lean_graph", str(self.graph_port), "--latency", str(latency_seconds)]
+        self._spawn("lean-graph", [*command, "--limit", str(limit)], self.graph_port, {})
+        eventually(lambda: fetched(f"http://127.0.0.1:{self.graph_port}/counts"), 20, "the lean Graph API")
+
+    def dispatcher(self, instance: str = "bench-0", *, wait: bool = True, **environment: str) -> Process:
+        """A dispatcher process, ready with all its lanes."""
+        port = free_port()
+        variables = {
+            "HARKARA_KAFKA_BOOTSTRAP": self.bootstrap,
+            "HARKARA_KAFKA_TOPIC_PREFIX": self.prefix,
+            "HARKARA_PARTITIONS": str(self.partitions),
+            "HARKARA_REPLICATION_FACTOR": "1",
+            "HARKARA_GOVERNANCE_FILE": str(self.folder / f"{self.prefix}governance.yaml"),
+            "HARKARA_HTTP_HOST": "127.0.0.1",
+            "HARKARA_HTTP_PORT": str(port),
+            "HARKARA_INSTANCE": instance,
+            "HARKARA_GRAPH_BASE_URL": f"http://127.0.0.1:{self.graph_port}",
+            "HARKARA_LOG_LEVEL": "INFO",
+            "BENCH_TOKEN": "EAATEST-bench",
+        }
+        made = self._spawn(instance, ["-m", "harkara.runtime.serve", "dispatcher"], port, variables | environment)
+        if wait:
+            eventually(made.ready, 120, "the dispatcher")
+        return made
+
+    def counts(self) -> dict[str, Any]:
+        """What the Graph API has seen."""
+        return dict(json.loads(fetched(f"http://127.0.0.1:{self.graph_port}/counts") or "{}"))
+
+    def close(self) -> None:
+        """Stop every process."""
+        for process in reversed(self.processes):
+            process.stop()
+        self.processes.clear()
+
+    def order(self, index: int, number: str, life_seconds: float = 80_000) -> DispatchOrder:
+        """An order as the router writes it: a template with one parameter, to one of 90,000 invented persons."""
+        at, to = datetime.now(UTC), f"+9199999{10_000 + index % 90_000:05}"
+        return DispatchOrder(
+            message_id=event_id("bench", self.prefix, index),
+            home=self.home(number),
+            intent_hash=event_id("intent", index),
+            to=to,
+            person_key=event_id("person", index),
+            category="utility",
+            priority=1,
+            producer="bench",
+            plan=(Candidate(phone_number_id=number, form="template"),),
+            template=Template(name="daily_update", language="en", body=("Asha",)),
+            run_id="run-of-the-benchmark",
+            expires_at=at + timedelta(seconds=life_seconds),
+            received_at=at,
+            policy_version="bench",
+        )
+
+    def feed(self, count: int, per_second: float | None = None, ahead: int = 0, first: int = 0) -> Iterator[int]:
+        """Write `count` orders in turn over the numbers: `ahead` at once, the others at a rate (None: all at once).
+
+        Yields how many are written, several times a second, so that the caller can look around.
+        """
+        producer = Producer(self.kafka.librdkafka_options() | {"linger.ms": 10, "log_level": 3})
+        topic, started, written = self.kafka.topic(DISPATCH_ORDERS), time.monotonic(), 0
+        while written < count:
+            due = count if per_second is None else ahead + int((time.monotonic() - started) * per_second)
+            for _ in range(min(due, count, written + 2000) - written):
+                number = self.numbers[written % len(self.numbers)]
+                order = self.order(first + written, number)
+                value, headers = encode(
+                    order,
+                    event_id=order.message_id,
+                    source="router",
+                    time=order.received_at,
+                    subject=order.message_id,
+                    traceparent=new_traceparent(),
+                )
+                partition = partition_for(order.home, self.partitions)
+                producer.produce(topic, value, order.home, partition, headers=[*headers])
+                written += 1
+            producer.poll(0)
+            yield written
+            if per_second is not None:
+                time.sleep(0.02)
+        producer.flush()
+
+    def journal(self, lanes: dict[str, Iterable[Entry]]) -> None:
+        """Write what each number's lane has journaled, as if an owner had, all of it emitted, and the offsets that
+        belong to it. Sequences are given here: numbers may share a lane."""
+        producer, seqs = Producer(self.kafka.librdkafka_options() | {"linger.ms": 20, "log_level": 3}), Counter[int]()
+        for number, entries in lanes.items():
+            partition = partition_for(self.home(number), self.partitions)
+            for entry in entries:
+                seqs[partition] += 1
+                self._append(producer, partition, entry._replace(seq=seqs[partition]))
+        for partition, seq in seqs.items():
+            mark = Entry(EMITTED, seq + 1, "emitted", time.time(), "bench", {"seq": seq})
+            self._append(producer, partition, mark)
+        producer.flush()
+        self._commit_offsets()
+
+    def _append(self, producer: Producer, partition: int, entry: Entry) -> None:
+        value, headers = encoded(entry)
+        while True:
+            try:
+                producer.produce(self.kafka.topic(DISPATCH_JOURNAL), value, entry.key, partition, headers=[*headers])
+                return
+            except BufferError:
+                producer.poll(0.2)
+
+    def _commit_offsets(self) -> None:
+        options = {"group.id": self.kafka.group("dispatcher"), "enable.auto.commit": False, "log_level": 3}
+        consumer = Consumer(self.kafka.librdkafka_options() | options)
+        wanted = [
+            TopicPartition(self.kafka.topic(topic), partition, 0)
+            for topic in INPUTS
+            for partition in range(self.partitions)
+        ]
+        consumer.commit(offsets=wanted, asynchronous=False)
+        consumer.close()
+
+    def _governance(self) -> str:
+        rows = "".join(
+            f'  - {{phone_number_id: "{number}", display_phone_number: "+9199999{index:05}", '
+            f'waba_id: "200000000000001", portfolio_id: "300000000000001", profile: {self.profile}, '
+            "token_env: BENCH_TOKEN}\n"
+            for index, number in enumerate(self.numbers)
+        )
+        listed = ", ".join(f'"{number}"' for number in self.numbers)
+        pools = "" if self.pool is None else f"pools:\n  - {{name: {self.pool}, numbers: [{listed}]}}\n"
+        profiles = "profiles:\n  quick: {per_second: 1000}\n"  # as cloud-api-high, without its minute
+        return f"numbers:\n{rows}{pools}{profiles}compliance: {{consent_mode: opt_out}}\n"
+
+    def _spawn(self, name: str, command: list[str], port: int, environment: dict[str, str]) -> Process:
+        log = self.folder / f"{self.prefix}{name}.log"
+        with log.open("ab") as out:
+            popen = subprocess.Popen(
+                [sys.executable, *command],
+                env=os.environ | environment,
+                cwd=Path(__file__).parent.parent,
+                stdout=out,
+                stderr=out,
+            )
+        made = Process(name, popen, log, port)
+        self.processes.append(made)
+        return made
+
+
+@contextlib.contextmanager
+def rig(
+    bootstrap: str, folder: Path, numbers: Sequence[str], profile: str, *, pool: str | None = None, **graph: Any
+) -> Iterator[Rig]:
+    """A prepared rig, its processes stopped at the end."""
+    made = Rig(bootstrap, folder, numbers, profile, pool)
+    try:
+        made.prepare(**graph)
+        yield made
+    finally:
+        made.close()

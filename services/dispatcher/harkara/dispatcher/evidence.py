@@ -1,0 +1,115 @@
+"""What Meta's statuses say of our attempts: whoever sees a status of an attempt knows that Meta has the message.
+
+Every send carries `<message id>.<attempt>`, and every status brings it back. So a status settles what the answer left
+open, shows a second sending of the same message, and brings Meta's late refusal of a text outside the service window.
+"""
+
+from __future__ import annotations
+
+from harkara.dispatcher import journal
+from harkara.dispatcher.scribe import Scribe
+from harkara.dispatcher.state import Message, Seen
+from harkara.dispatcher.throttle import slow_down_told
+
+WINDOW_CLOSED = 131047
+"""Meta mostly takes a text outside the service window and refuses it a moment later by a status (cloud-api 9)."""
+FALLBACK_KEPT_SECONDS = 600.0
+"""How long a text is followed for that refusal: it comes within seconds, or when webhooks that were late are read."""
+
+
+def take_echo(
+    scribe: Scribe,
+    message_id: str,
+    attempt: int,
+    wamid: str | None,
+    number: str | None,
+    at: float,
+    failed_code: int | None = None,
+) -> None:
+    """A status of Meta names one of our attempts. `failed_code`: it says `failed`, with that code (0: without one).
+
+    While a newer attempt's call is under way, what is known of the older one is kept until that call has ended.
+    """
+    _note_channel(scribe, number, at, failed_code)
+    seen = Seen(attempt, wamid, number)
+    message = scribe.state.messages.get(message_id)
+    if message is None:
+        _after_the_end(scribe, message_id, seen, failed_code)
+    elif not 1 <= attempt <= message.attempt:
+        return
+    elif failed_code is not None and attempt < message.attempt and not message.waiting:
+        return  # the older one reached nobody; the newer one's fate is still open
+    elif message.status == "attempting" and attempt < message.attempt:
+        if message.seen is None:
+            data = {"attempt": attempt, "wamid": wamid, "number": number}
+            scribe.write(journal.seen_key(message_id), "seen", message.home, data)
+    elif failed_code is not None and message.seen is not None:
+        settle_by_evidence(scribe, message, message.seen)  # the newer one reached nobody; the older is with Meta
+    elif failed_code == WINDOW_CLOSED and message.can_reroute:
+        if not message.template_only:
+            scribe.step(message, "queued", template_only=True, code=failed_code, reason=f"meta_{failed_code}")
+    else:
+        settle_by_evidence(scribe, message, seen)
+
+
+def _note_channel(scribe: Scribe, number: str | None, at: float, failed_code: int | None) -> None:
+    """What a status says of its number, whatever its message: webhooks arrive, and perhaps that it is too fast."""
+    if number is None:
+        return
+    lane = scribe.state.number(number)
+    lane.status_at, lane.status_seen_at = max(lane.status_at, at), scribe.now
+    if failed_code:
+        slow_down_told(scribe, number, failed_code, at)
+
+
+def settle_by_evidence(scribe: Scribe, message: Message, seen: Seen, newer_was: str = "unknown") -> None:
+    """Meta has attempt `seen`: the message is submitted by it. A newer attempt is withdrawn: it will not be made, or
+    ended as `newer_was`, or nobody waits for its fate any more."""
+    other = message.seen if message.seen is not None and message.seen.attempt != seen.attempt else None
+    withdrawn, sent_again = None, message.resent or other is not None
+    if message.waiting:
+        withdrawn = [message.attempt + 1, "cancelled"]
+    elif seen.attempt < message.attempt:
+        withdrawn, sent_again = [message.attempt, newer_was], True
+    scribe.end(
+        message,
+        "submitted",
+        seen.attempt,
+        wamid=seen.wamid,
+        number=seen.number or message.number,
+        reason="seen_in_status",
+        withdrawn=withdrawn,
+        resent=sent_again or None,
+    )
+    if other is not None:
+        note_duplicate(scribe, message.message_id, other)
+
+
+def note_duplicate(scribe: Scribe, message_id: str, seen: Seen) -> None:
+    """Meta has a second attempt of this message: a person may have got it twice. Written once for each such attempt."""
+    taken = scribe.state.taken.get(message_id)
+    if taken is None or seen.attempt in taken.attempts:
+        return
+    data = {"attempt": seen.attempt, "wamid": seen.wamid, "number": seen.number}
+    kept = {name: value for name, value in data.items() if value is not None}
+    if not taken.attempts:  # it had ended as unknown: this is the first that is known
+        scribe.write(journal.seen_key(message_id), "seen", taken.home, kept)
+    else:
+        key = journal.duplicate_key(message_id, seen.attempt)
+        scribe.write(key, "duplicate", taken.home, kept | {"reason": "duplicate"})
+
+
+def _after_the_end(scribe: Scribe, message_id: str, seen: Seen, failed_code: int | None) -> None:
+    """Only two things may still follow: a status of another attempt of a message that was sent again, and the refusal
+    of a text whose order has a template to go on with."""
+    if failed_code is None:
+        note_duplicate(scribe, message_id, seen)  # one that failed did not reach the person
+    fallback = scribe.state.fallbacks.get(message_id)
+    if fallback is None or fallback.attempt != seen.attempt:
+        return
+    del scribe.state.fallbacks[message_id]  # whatever the status says, the first one decides; it is not asked again
+    if failed_code == WINDOW_CLOSED:
+        again = {"attempt": fallback.attempt, "spent": fallback.spent, "template_only": True, "resent": fallback.resent}
+        reason = f"meta_{failed_code}"
+        data = {"order": fallback.order, "status": "queued", "again": again, "reason": reason, "trace": fallback.trace}
+        scribe.write(message_id, "order", fallback.order["home"], data)

@@ -1,0 +1,247 @@
+"""A live message of a lane, and what else is known of one message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from harkara.contracts.intents import Category, Form
+
+WAITING = frozenset({"queued", "scheduled", "held", "retrying"})
+"""Statuses in which a message may still be cancelled or expire without effect."""
+DOUBTFUL = frozenset({"in_doubt", "unknown"})
+
+
+class Candidate(NamedTuple):
+    """One way of a plan: this number, this form, until then (Unix seconds; None: no end)."""
+
+    number: str
+    form: Form
+    valid_until: float | None
+
+
+class Hours(NamedTuple):
+    """When calls may start: from `start` up to but not including `end` (Unix seconds)."""
+
+    start: float
+    end: float
+
+
+class Seen(NamedTuple):
+    """An attempt that Meta has, as a status showed it."""
+
+    attempt: int
+    wamid: str | None
+    number: str | None
+
+
+class Taken(NamedTuple):
+    """Of a message that was sent again: the attempts that Meta is known to have."""
+
+    home: str
+    attempts: tuple[int, ...]
+
+
+class Fallback(NamedTuple):
+    """A text that Meta took, and may still refuse by a status: `order` as it was, to go on as a template."""
+
+    attempt: int
+    spent: int
+    at: float
+    order: dict[str, Any]
+    trace: str | None
+    resent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What the messages of a run have in common: held once for all of them, which is 80 bytes less for each.
+
+    `hours`: when calls may start, in order; empty: at any time. `answers`: it confirms a command of the person's, whom
+    an opt-out or pause does not keep from being told.
+    """
+
+    home: str
+    category: Category
+    producer: str
+    template_key: str | None
+    run_id: str | None
+    duplicate_ok: bool
+    policy_version: str
+    media: bool
+    answers: bool
+    hours: tuple[Hours, ...]
+
+
+class Course(NamedTuple):
+    """What its steps have made of a message; most that wait have had none and share one, which is 50 bytes less.
+
+    `number`, `form` and `called_at` (Unix seconds) are the newest attempt's; `spent`: how many count to the three.
+    """
+
+    spent: int = 0
+    number: str | None = None
+    form: Form | None = None
+    called_at: float = 0.0
+    reason: str | None = None
+    template_only: bool = False
+    resent: bool = False
+
+
+NOTHING_YET = Course()
+
+
+@dataclass(slots=True)
+class Message:
+    """A live message. `seq` is its place in the queue. `sealed` is the JSON of [intent hash, traceparent, {to, session,
+    template, ...}]: looked into a few times in a message's life, and 130 bytes less than three objects.
+
+    `attempt` is the number of the newest attempt (0: none yet). `until`: when a
+    scheduled, held, retrying or doubtful message is looked at again. `placed`: the number whose queue it stands in;
+    `entry` and `chained`: where it stands there, and in its recipient's line.
+    `seen`: an older attempt that Meta has after all, known while the newest one's call is under way.
+    """
+
+    message_id: str
+    seq: int
+    person_key: str
+    priority: int
+    plan: tuple[Candidate, ...]
+    traits: Traits
+    sealed: bytes
+    received_at: float
+    expires_at: float
+    status: str = "queued"
+    attempt: int = 0
+    course: Course = NOTHING_YET
+    until: float | None = None
+    placed: str | None = None
+    due: float | None = None
+    account: tuple[str, str] | None = None
+    entry: tuple[float, int, Any] | None = None
+    chained: tuple[str, int] | None = None
+    seen: Seen | None = None
+
+    @property
+    def home(self) -> str:
+        """The home of its numbers."""
+        return self.traits.home
+
+    @property
+    def category(self) -> Category:
+        """Meta's category."""
+        return self.traits.category
+
+    @property
+    def producer(self) -> str:
+        """Who asked for it."""
+        return self.traits.producer
+
+    @property
+    def template_key(self) -> str | None:
+        """Template and language, where the plan has a template."""
+        return self.traits.template_key
+
+    @property
+    def run_id(self) -> str | None:
+        """The run it belongs to."""
+        return self.traits.run_id
+
+    @property
+    def duplicate_ok(self) -> bool:
+        """Whether the intent would rather have it twice than not at all."""
+        return self.traits.duplicate_ok
+
+    @property
+    def policy_version(self) -> str:
+        """The policy by which it was cleared and routed."""
+        return self.traits.policy_version
+
+    @property
+    def media(self) -> bool:
+        """Whether it carries a file."""
+        return self.traits.media
+
+    @property
+    def answers(self) -> bool:
+        """Whether it confirms a command of the person's."""
+        return self.traits.answers
+
+    @property
+    def hours(self) -> tuple[Hours, ...]:
+        """When its calls may start; empty: at any time."""
+        return self.traits.hours
+
+    @property
+    def spent(self) -> int:
+        """How many attempts count to the three."""
+        return self.course.spent
+
+    @property
+    def number(self) -> str | None:
+        """The number of its newest attempt."""
+        return self.course.number
+
+    @property
+    def form(self) -> Form | None:
+        """The form of its newest attempt."""
+        return self.course.form
+
+    @property
+    def called_at(self) -> float:
+        """When the newest attempt was journaled (Unix seconds)."""
+        return self.course.called_at
+
+    @property
+    def reason(self) -> str | None:
+        """Why it stands where it stands."""
+        return self.course.reason
+
+    @property
+    def template_only(self) -> bool:
+        """Whether Meta wants a template for it."""
+        return self.course.template_only
+
+    @property
+    def resent(self) -> bool:
+        """Whether it was sent again after a doubt."""
+        return self.course.resent
+
+    @property
+    def intent_hash(self) -> str:
+        """The hash of the upstream intent."""
+        return str(orjson.loads(self.sealed)[0])
+
+    @property
+    def trace(self) -> str | None:
+        """The traceparent of the order."""
+        found: str | None = orjson.loads(self.sealed)[1]
+        return found
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """`to`, and as far as the order has them `session`, `template`, `answers`."""
+        found: dict[str, Any] = orjson.loads(self.sealed)[2]
+        return found
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing of it is under way or in doubt."""
+        return self.status in WAITING
+
+    @property
+    def marketing(self) -> bool:
+        """Whether consent for marketing is asked for."""
+        return self.category == "marketing"
+
+    @property
+    def flow(self) -> str:
+        """With whom it shares its turns: its run, or its producer's single messages."""
+        return self.run_id or self.producer
+
+    @property
+    def can_reroute(self) -> bool:
+        """Whether its last attempt was a text, and its plan has a template to fall back on."""
+        return self.form == "session" and any(candidate.form == "template" for candidate in self.plan)

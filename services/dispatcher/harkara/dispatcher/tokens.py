@@ -1,0 +1,71 @@
+"""The numbers' access tokens: from the environment or a file each, read anew when the file changes.
+
+A file is how a token is rotated without a restart (a Secret that Kubernetes swaps under the mount): a changed one
+counts within a second, at the next call. A variable of the environment lasts as long as the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harkara.policy.governance import Number
+
+LOOK_SECONDS = 1.0  # between two looks at a file: a number sends up to a thousand times a second
+
+
+class NoToken(Exception):
+    """The number's token is not to be had now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    token: str
+    stamp: tuple[int, int, int]
+    looked_at: float
+
+
+class Tokens:
+    """What every number sends with. `monotonic` gives seconds."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._files: dict[Path, _Read] = {}
+
+    def of(self, number: Number) -> str:
+        """The number's token. Raises NoToken."""
+        if number.token_file is not None:
+            return self._in_file(number.token_file)
+        token = os.environ.get(number.token_env or "", "")
+        if not token:
+            raise NoToken(f"{number.token_env} is empty")
+        return token
+
+    def mark(self, number: Number) -> str:
+        """The same for the same token, and nothing can be learnt from it; empty where there is no token now."""
+        try:
+            return hashlib.blake2b(self.of(number).encode(), digest_size=8).hexdigest()
+        except NoToken:
+            return ""
+
+    def _in_file(self, path: Path) -> str:
+        known, now = self._files.get(path), self._monotonic()
+        if known is not None and now < known.looked_at + LOOK_SECONDS:
+            return known.token
+        try:
+            found = path.stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+            unchanged = known is not None and known.stamp == stamp
+            token = known.token if known is not None and unchanged else path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            self._files.pop(path, None)
+            raise NoToken(f"{path}: {type(error).__name__}") from None
+        if not token:
+            self._files.pop(path, None)
+            raise NoToken(f"{path} is empty")
+        self._files[path] = _Read(token, stamp, now)
+        return token

@@ -1,0 +1,207 @@
+"""Consent by the API (CMP-4): what somebody recorded elsewhere, with its proof; and what is on record of a person."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal, Protocol
+
+from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+
+from harkara.contracts.audit import AuditRecord
+from harkara.contracts.consent import (
+    PURPOSES,
+    Change,
+    ConsentEvent,
+    ConsentState,
+    Language,
+    Origin,
+    Proof,
+    Purpose,
+    Standing,
+    advance_consent,
+    incomplete,
+)
+from harkara.contracts.event import Instant, event_id
+from harkara.contracts.identity import person_key
+from harkara.contracts.topics import AUDIT_LOG, CONSENT_EVENTS
+from harkara.ingestion.core import Emission
+from harkara.ingestion.effects import Appender, outputs_of
+from harkara.ingestion.metrics import CONSENT
+from harkara.ingestion.requests import PhoneNumber, Shape, e164
+from harkara.policy.recording import recorded
+from harkara.runtime.api_keys import ApiKey
+from harkara.runtime.clock import Clock
+from harkara.runtime.problems import Problem, validation_problem
+
+_PERSON_KEY = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+
+
+class ConsentBody(Shape):
+    """`POST /api/v1/consent`. An opt-in needs `purpose`, `at` (when it was given), `origin` (where: web-form, branch),
+    `proof` (a reference to it, without personal data) and `language`. `blocked` is lifted by an opt-in here alone."""
+
+    phone: PhoneNumber
+    standing: Change
+    purpose: Purpose | Literal["all"] | None = None
+    at: Instant | None = None
+    until: Instant | None = None
+    origin: Origin = ""
+    proof: Proof = ""
+    language: Language | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> ConsentBody:
+        fault = incomplete(self.standing, self)
+        if fault is not None:
+            raise ValueError(fault)
+        return self
+
+
+class Reply(BaseModel):
+    """An answer, in camelCase."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class RecordedReply(Reply):
+    """It is on record; `personKey` is what the person is called from here on."""
+
+    event_id: str
+    person_key: str
+    at: datetime
+
+
+class PurposeReply(Reply):
+    """What holds for a purpose: `denied` says why nothing may go now, null that consent does not stand against it."""
+
+    standing: Standing
+    at: datetime
+    until: datetime | None
+    source: str
+    denied: Standing | None
+
+
+class HistoryReply(Reply):
+    """One event of the history, as it was recorded."""
+
+    event_id: str
+    standing: Change
+    purpose: Purpose | None
+    source: str
+    at: datetime
+    until: datetime | None
+    origin: str
+    proof: str
+    language: str | None
+    actor: str
+
+
+class ConsentReply(Reply):
+    """All that is on record: what holds by purpose (null: nothing was said), and every event, the newest first."""
+
+    person_key: str
+    language: str | None
+    marketing: PurposeReply | None
+    transactional: PurposeReply | None
+    history: list[HistoryReply]
+
+
+class History(Protocol):
+    """Where the events are."""
+
+    async def of(self, person: str) -> list[ConsentEvent]:
+        """A person's events in the order of their record. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True)
+class ConsentDesk:
+    """What the routes work with."""
+
+    pepper: bytes
+    appender: Appender
+    history: History
+    clock: Clock
+
+    async def record(self, key: ApiKey, body: ConsentBody, idempotency_key: str | None) -> RecordedReply:
+        """Write the event and who recorded it. The same request again, with its key, is the same event."""
+        now = self.clock.now()
+        person = person_key(self.pepper, body.phone)
+        asked = body.model_dump_json()
+        identity = event_id("consent-api", key.id, idempotency_key or uuid.uuid4().hex, asked)
+        event = recorded(body, identity=identity, person_key=person, source="api", actor=key.id, received_at=now)
+        audit = AuditRecord(
+            audit_id=event_id("audit", identity),
+            actor=key.id,
+            action="consent_recorded",
+            subject=person,
+            at=now,
+            details={"standing": event.standing, "purpose": event.purpose or "all", "origin": event.origin},
+        )
+        emissions = [
+            Emission(CONSENT_EVENTS, person, person, event, identity),
+            Emission(AUDIT_LOG, person, person, audit, audit.audit_id),
+        ]
+        await self.appender.write(outputs_of(emissions, now))
+        CONSENT.labels(event.standing).inc()
+        return RecordedReply(event_id=identity, person_key=person, at=event.at)
+
+    async def look(self, person: str) -> ConsentReply:
+        """Everything on record of a person, named by phone or key. Raises Problem 422."""
+        phone = e164(person)
+        if isinstance(phone, str) and _PHONE.fullmatch(phone):
+            person = person_key(self.pepper, phone)
+        elif not _PERSON_KEY.fullmatch(person):
+            row = {"type": "value_error", "loc": ("path", "person"), "msg": "a personKey, or a phone number"}
+            raise validation_problem([row])
+        events = await self.history.of(person)
+        if not events:
+            raise Problem(404, "NOT_FOUND", "Nothing is on record of this person")
+        state: ConsentState | None = None
+        for event in events:
+            state = advance_consent(state, event)
+        assert state is not None
+        return self._shown(state, events)
+
+    def _shown(self, state: ConsentState, events: list[ConsentEvent]) -> ConsentReply:
+        now = self.clock.now()
+        holds: dict[Purpose, PurposeReply | None] = {}
+        for purpose in PURPOSES:
+            word = state.marketing if purpose == "marketing" else state.transactional
+            denied = state.denies(purpose, now)
+            holds[purpose] = (
+                None if word is None else PurposeReply(**word.model_dump(exclude={"event_id"}), denied=denied)
+            )
+        newest_first = sorted(events, key=lambda event: (event.at, event.event_id), reverse=True)
+        history = [HistoryReply(**event.model_dump(include=set(HistoryReply.model_fields))) for event in newest_first]
+        return ConsentReply(person_key=state.person_key, language=state.language, history=history, **holds)
+
+
+def consent_router(desk: ConsentDesk) -> APIRouter:
+    """The two routes."""
+    router = APIRouter(dependencies=[Depends(HTTPBearer(auto_error=False, description="an API key; or in X-API-Key"))])
+
+    @router.post("/api/v1/consent", status_code=202)
+    async def record(
+        request: Request,
+        body: ConsentBody,
+        idempotency_key: Annotated[
+            str | None, Header(alias="Idempotency-Key", pattern=r"^[\x21-\x7e]{1,200}$", description="visible ASCII")
+        ] = None,
+    ) -> RecordedReply:
+        """Record what a person said of being written to (CMP-4). An opt-out also cancels what waits for them."""
+        return await desk.record(request.state.caller, body, idempotency_key)
+
+    @router.get("/api/v1/consent/{person}")
+    async def look(person: Annotated[str, Path(max_length=40)]) -> ConsentReply:
+        """What is on record of a person, by their `personKey` or phone number, with the whole history."""
+        return await desk.look(person)
+
+    return router

@@ -1,0 +1,99 @@
+"""A message's decisions, made again by the console from what the guard and the router kept of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console as Terminal
+
+from harkara.cli.explain import explained
+from harkara.compliance_guard import core as guard
+from harkara.contracts.event import event_id
+from harkara.contracts.intents import ClearedIntent
+from harkara.contracts.numbers import NumberState
+from harkara.contracts.topics import AUDIT_LOG, MESSAGE_LIFECYCLE
+from harkara.policy.clearance import Question, Word, decide
+from harkara.policy.governance import Governance, load
+from harkara.policy.reload import on_record
+from harkara.policy.routing import Surroundings, plan
+from harkara.runtime.kafka import Output
+from harkara.window_router import core as router
+from tests.integration.console.conftest import BOUND_KEY, GOVERNANCE, Console
+from tests.unit.policy.cases import intent, policy
+
+AT = datetime(2026, 11, 20, 0, 30, tzinfo=UTC)
+PERSON = "ab" * 16
+HOME = "advisors"
+
+
+def decided(governance: Governance, word: Word | None, message_id: str) -> list[Output]:
+    """What guard and router write for an intent of that person, as far as the console reads it."""
+    wanted = intent(message_id=message_id)
+    question = Question(wanted, AT, PERSON, word)
+    outputs = guard.outputs(question, decide(question, governance, AT), AT)
+    if isinstance(cleared := outputs[-1].event, ClearedIntent):
+        resting = NumberState(
+            phone_number_id="100000000000002", home=HOME, version=3, verdict="paused", until=AT + timedelta(hours=1),
+            quality="RED", updated_at=AT,
+        )  # fmt: skip
+        around = Surroundings({"100000000000003": AT - timedelta(hours=2)}, {resting.phone_number_id: resting})
+        outputs += router.outputs(cleared, plan(cleared, governance, around, AT), governance.version, AT)
+    return [output for output in outputs if output.topic in (MESSAGE_LIFECYCLE, AUDIT_LOG)]
+
+
+async def explanation(console: Console, message_id: str, decisions: int) -> Any:
+    return await console.until(f"/api/v1/messages/{message_id}/explain", lambda a: len(a["decisions"]) == decisions)
+
+
+def shown(answer: Any) -> str:
+    """As the command prints it."""
+    terminal = Terminal(width=160)
+    with terminal.capture() as captured:
+        terminal.print(explained(answer))
+    return captured.get()
+
+
+@pytest.mark.req("B11")
+async def test_a_sent_message_is_explained_by_the_policy_in_force(console: Console) -> None:
+    await console.write(decided(load(GOVERNANCE), None, "m-explained-1"))
+    answer = await explanation(console, "m-explained-1", 2)
+    clearance, routing = answer["decisions"]
+    assert (clearance["step"], clearance["verdict"]["outcome"], clearance["same"]) == ("clearance", "cleared", True)
+    assert (routing["step"], routing["verdict"]["outcome"], routing["same"]) == ("routing", "routed", True)
+    assert routing["again"] == routing["verdict"]
+    assert [each["phone_number_id"][-1] for each in routing["verdict"]["plan"]] == ["3", "2"]
+    assert routing["inputs"]["numbers"]["100000000000002"]["verdict"] == "paused"
+    printed = shown(answer)
+    assert "m-explained-1 is routed" in printed and printed.count("the same") == 2
+
+
+@pytest.mark.req("B11", "CMP-8")
+async def test_a_refusal_under_a_policy_that_was_changed_since_is_explained_by_the_recorded_one(
+    console: Console,
+) -> None:
+    before = policy(compliance={"consent_mode": "explicit"})
+    assert before.version != load(GOVERNANCE).version
+    refused = decided(before, Word("paused", AT - timedelta(hours=1)), "m-explained-2")
+    await console.write(refused)
+    answer = await explanation(console, "m-explained-2", 1)
+    assert (answer["decisions"][0]["same"], "not on record" in answer["decisions"][0]["whyNot"]) == (False, True)
+    record = on_record(before, "compliance-guard", AT)
+    await console.write([Output(AUDIT_LOG, "guard", record.subject, record, event_id("record"), AT)])
+    answer = await console.until(
+        "/api/v1/messages/m-explained-2/explain", lambda a: a["decisions"][0].get("whyNot") is None
+    )
+    [decision] = answer["decisions"]
+    assert decision["same"] is True
+    assert decision["verdict"] == {"outcome": "rejected", "code": "no_opt_in", "rule": "compliance.consent_mode"}
+    assert decision["reason"]["policyVersion"] == before.version == decision["policyVersion"]
+    assert answer["reason"]["code"] == "no_opt_in" and answer["status"] == "rejected"
+    assert "919999912345" not in str(answer) and "Asha" not in str(answer)
+
+
+async def test_a_message_of_another_sender_is_not_explained(console: Console) -> None:
+    await console.write(decided(load(GOVERNANCE), None, "m-explained-3"))
+    await explanation(console, "m-explained-3", 2)
+    answer = await console.http.get("/api/v1/messages/m-explained-3/explain", headers={"X-API-Key": BOUND_KEY})
+    assert answer.status_code == 404

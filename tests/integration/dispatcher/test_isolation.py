@@ -1,0 +1,163 @@
+"""One number's trouble is its own: the number beside it on the same lane keeps its rate; a token's trouble is all its
+numbers', in every lane and process."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from harkara.contracts.numbers import NumberEvent
+from harkara.contracts.partition import partition_for
+from harkara.contracts.topics import NUMBER_EVENTS
+from tests.integration.dispatcher.sick_numbers import change, govern, operator, refused, times
+from tests.integration.dispatcher.stack import ONE, PARTITIONS, PARTNER, POOLED, TWO, Stack, order, stack
+from tests.support.wait import eventually
+
+LATENCY = {"HARKARA_SIM_LATENCY_MS": "30"}
+WINDOW_SECONDS = 8.0
+RATE = 10.0
+TROUBLES: tuple[dict[str, object], ...] = (
+    {"fate": "hang_after"},
+    {"fate": "html_503"},
+    {"fate": "html_502"},
+    {"token_valid": False, "fate": ""},
+)
+
+
+async def calls_while(made: Stack, sick: dict[str, object]) -> dict[str, int]:
+    """Calls of each number in the next window, while ONE is sick."""
+    await change(made, f"numbers/{ONE}", **sick)
+    began = datetime.now(UTC).timestamp()
+
+    async def window_is_over() -> bool:
+        return datetime.now(UTC).timestamp() >= began + WINDOW_SECONDS
+
+    await eventually(window_is_over, timeout_seconds=WINDOW_SECONDS + 5)
+    return {
+        number: sum(began <= at < began + WINDOW_SECONDS for at in await times(made, number))
+        for number in (TWO, PARTNER)
+    }
+
+
+@pytest.mark.req("FHL-8", "FHL-10", "FHL-3")
+async def test_a_number_that_hangs_floods_or_is_refused_changes_nothing_beside_it(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """ONE and TWO share a lane; PARTNER has the same pace in another: what slows the whole machine slows it too."""
+    assert partition_for(ONE, PARTITIONS) == partition_for(TWO, PARTITIONS) != partition_for("pool-a", PARTITIONS)
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path, **LATENCY) as made:
+        govern(made, dict.fromkeys((ONE, TWO, PARTNER), "slow"))
+        dispatcher = await made.dispatcher()
+        for number, first in ((ONE, 61_000), (TWO, 62_000), (PARTNER, 63_000)):
+            await made.send(
+                order(f"of-{number[-2:]}-{n:03}", (number,), to=f"+9199999{first + n}", category="marketing")
+                for n in range(600)
+            )
+        await eventually(lambda: some_of(made, TWO), timeout_seconds=30)
+        await eventually(lambda: some_of(made, PARTNER), timeout_seconds=30)
+        for trouble in TROUBLES:
+            calls = await calls_while(made, trouble)
+            print(f"{trouble}: beside it {calls[TWO]} calls, in a lane of its own {calls[PARTNER]}")
+            assert calls[TWO] >= 0.95 * calls[PARTNER] - 1, "one call more or less is where the window begins"
+            assert calls[PARTNER] > 0.7 * RATE * WINDOW_SECONDS
+        statuses = await made.statuses()
+        in_doubt = [name for name, status in statuses.items() if status == "in_doubt"]
+        assert all(name.startswith(f"of-{ONE[-2:]}") for name in in_doubt)
+        # of 24 s of trouble at 10/s: what opened the breaker, what was under way, a probe each time
+        assert 5 <= len(in_doubt) <= 40, len(in_doubt)
+        assert await refused(made, 190) <= 1  # none where its breaker is open for all of the window
+        assert await dispatcher.metric(f'harkara_dispatcher_breaker{{phone_number_id="{TWO}",state="closed"}}') == 1
+
+
+async def some_of(made: Stack, number: str) -> bool:
+    """Whether the number's calls have begun."""
+    return len(await times(made, number)) > 5
+
+
+@pytest.mark.req("FHL-10")
+async def test_a_breaker_closes_again_by_itself(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> None:
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path, **LATENCY) as made:
+        govern(made, {ONE: "steady"})
+        dispatcher = await made.dispatcher()
+        await change(made, f"numbers/{ONE}", fate="html_503")
+        orders = [order(f"message-{n:03}", (ONE,), to=f"+9199999{61_000 + n}") for n in range(100)]
+        await made.send(orders)
+
+        async def is_open() -> bool:
+            return await dispatcher.metric(f'harkara_dispatcher_breaker{{phone_number_id="{ONE}",state="open"}}') == 1
+
+        await eventually(is_open, timeout_seconds=20)
+        await change(made, f"numbers/{ONE}", fate="")
+
+        async def the_rest_is_sent() -> bool:
+            found = list((await made.statuses()).values())
+            return found.count("submitted") + found.count("in_doubt") == 100
+
+        await eventually(the_rest_is_sent, timeout_seconds=60, every=0.5)
+        accepted = await made.accepted()
+        assert set(accepted.values()) == {1}
+        assert len(accepted) >= 80
+        assert await dispatcher.metric(f'harkara_dispatcher_breaker{{phone_number_id="{ONE}",state="closed"}}') == 1
+
+
+@pytest.mark.req("DSP-14", "SEC-4")
+async def test_a_refused_token_stops_its_numbers_in_other_lanes_and_processes(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """ONE and TWO are at home in one lane, the pool's numbers in a lane of another process; all send with one token,
+    and only ONE is refused."""
+    shared = {f"TOKEN_{number}": "EAATEST-everything" for number in (ONE, TWO, POOLED)}
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path, **LATENCY) as made:
+        govern(made, dict.fromkeys((ONE, TWO, POOLED, PARTNER), "steady"))
+        data = {"HARKARA_DATA_DIR": str(tmp_path / "data")}
+        monitor = await made.start("quality-monitor", "quality-monitor-0", **data, **shared)
+        first = await made.dispatcher("dispatcher-0", **shared)
+        second = await made.dispatcher("dispatcher-1", **shared)
+        await eventually(monitor.ready, timeout_seconds=60)
+
+        async def lanes_are_shared() -> bool:
+            return [await each.metric("harkara_dispatcher_lanes") for each in (first, second)] == [2, 2]
+
+        await eventually(lanes_are_shared, timeout_seconds=40)
+        await change(made, f"numbers/{ONE}", refuse_code=190)
+        await made.send([order(f"by-pooled-{n:03}", (POOLED,), to=f"+9199999{61_000 + n}") for n in range(600)])
+        await made.send([order(f"by-two-{n:03}", (TWO,), to=f"+9199999{62_000 + n}") for n in range(600)])
+        await made.send([order(f"by-partner-{n:03}", (PARTNER,), to=f"+9199999{63_000 + n}") for n in range(600)])
+        await eventually(lambda: all_began(made), timeout_seconds=30)
+        await made.send([order("by-one-1", (ONE,), to="+919999964000")])
+        await eventually(lambda: all_are_halted(made), timeout_seconds=20)
+        at = min(each.at.timestamp() for each in await halts(made) if each.source == "dispatcher")
+        await eventually(lambda: quiet(made, POOLED), timeout_seconds=20)
+        await eventually(lambda: quiet(made, TWO), timeout_seconds=5)
+        late = {number: max(await times(made, number)) - at for number in (TWO, POOLED)}
+        print("last call after the refusal:", {number: f"{seconds:.3f} s" for number, seconds in late.items()})
+        assert late[TWO] <= 0.1, "the same process: at once"
+        assert late[POOLED] <= 3.0, "another process: by number-state"
+        assert await refused(made, 190) == 1
+        assert not await quiet(made, PARTNER), "a number with a token of its own goes on"
+        await change(made, f"numbers/{ONE}", refuse_code=0)
+        for number in (ONE, TWO, POOLED):
+            await operator(made, "resume", number)
+        await eventually(lambda: made.all_are(["by-one-1"], "submitted"), timeout_seconds=20)
+
+
+async def all_began(made: Stack) -> bool:
+    """Whether all three numbers send."""
+    return all([len(await times(made, number)) > 5 for number in (TWO, POOLED, PARTNER)])
+
+
+async def halts(made: Stack) -> list[NumberEvent]:
+    """The halts that were told."""
+    return [each for each in await made.events(NUMBER_EVENTS) if each.kind == "halted"]
+
+
+async def all_are_halted(made: Stack) -> bool:
+    """Whether the refused number and those of its token are among them."""
+    return {each.phone_number_id for each in await halts(made)} >= {ONE, TWO, POOLED}
+
+
+async def quiet(made: Stack, number: str) -> bool:
+    """Whether the number's newest call is a second old, which at its rate is twenty calls."""
+    return datetime.now(UTC).timestamp() - max(await times(made, number)) > 1.0

@@ -1,0 +1,65 @@
+"""A lane's journal on a real broker: read to its end, and known how far its events have been written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harkara.dispatcher.journal import EMITTED, Entry
+from harkara.dispatcher.lane_log import MARK_WITHIN_RECORDS, Fenced, LaneLog
+from harkara.dispatcher.settings import Settings
+from harkara.runtime.settings import KafkaSettings, ServiceSettings
+from harkara.runtime.topic_admin import ensure_topics
+
+AT = 1_800_000_000.0
+
+
+@pytest.fixture
+async def settings(kafka_bootstrap: str, topic_prefix: str) -> Settings:
+    kafka = KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix)
+    await ensure_topics(ServiceSettings(service="tests", kafka=kafka, partitions=1, replication_factor=1))
+    return Settings(kafka=kafka, partitions=1, replication_factor=1, instance="dispatcher-0")
+
+
+@pytest.fixture
+def log(settings: Settings) -> Iterator[LaneLog]:
+    made = LaneLog(settings, 0)
+    made.open()
+    yield made
+    made.close()
+
+
+def step(seq: int) -> Entry:
+    return Entry(f"message-{seq}/s", seq, "step", AT, "pool-a", {"status": "queued", "attempt": 0})
+
+
+def mark(seq: int, emitted: int) -> Entry:
+    return Entry(EMITTED, seq, "emitted", AT, "lane-0", {"seq": emitted})
+
+
+def test_what_was_committed_is_read_back_and_the_newest_mark_is_found(log: LaneLog) -> None:
+    assert (log.emitted(), list(log.read())) == (0, [])
+    rounds = [[step(1), step(2)], [step(3), mark(4, 2)], [step(5), mark(6, 4), step(7)]]
+    for entries in rounds:
+        log.commit(entries, [], None)
+    assert log.emitted() == 4
+    assert list(log.read()) == [entry for entries in rounds for entry in entries]
+
+
+def test_a_mark_that_lies_far_back_is_not_looked_for(log: LaneLog) -> None:
+    """Everything read is then kept until its mark comes by: more memory, the same events."""
+    log.commit([mark(1, 1)], [], None)
+    log.commit([step(seq) for seq in range(2, MARK_WITHIN_RECORDS + 10)], [], None)
+    assert log.emitted() == 0
+    assert sum(entry.kind == "step" for entry in log.read()) == MARK_WITHIN_RECORDS + 8
+
+
+def test_a_new_owner_fences_the_old_one_and_reads_only_what_was_committed(log: LaneLog, settings: Settings) -> None:
+    log.commit([step(1)], [], None)
+    heir = LaneLog(settings, 0)
+    heir.open()
+    with pytest.raises(Fenced):
+        log.commit([step(2)], [], None)
+    assert [entry.seq for entry in heir.read()] == [1]
+    heir.close()

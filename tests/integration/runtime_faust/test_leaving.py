@@ -1,0 +1,109 @@
+"""However a projection ends, its thread, its event loop and its connections end with it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mode.threads import WorkerThread
+
+from harkara.runtime.faust_app import ProjectionApp
+from harkara.runtime.faust_component import FaustComponent
+from harkara.runtime.settings import ServiceSettings
+from tests.integration.runtime_faust.test_faust_app import GROUP, INPUT, STATE, create, keep_and_count, settings_for
+from tests.support.wait import eventually
+
+
+@pytest.fixture
+async def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> ServiceSettings:
+    made = settings_for(kafka_bootstrap, topic_prefix, tmp_path)
+    await create(made, [INPUT, STATE])
+    return made
+
+
+class Watched:
+    """A component whose apps can be looked at."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self.apps: list[ProjectionApp] = []
+        self.component = FaustComponent(settings, GROUP, self._define)
+
+    def _define(self, app: ProjectionApp) -> None:
+        keep_and_count(app)
+        self.apps.append(app)
+
+    def nothing_is_left(self) -> bool:
+        """No thread, and no open loop of one."""
+        threads = [each for each in threading.enumerate() if isinstance(each, WorkerThread)]
+        return not threads and all(each is None or each.thread_loop.is_closed() for each in map(thread_of, self.apps))
+
+
+def thread_of(app: ProjectionApp) -> Any:
+    """The app's consumer thread, once there is one."""
+    consumer: Any = app._consumer
+    return None if consumer is None else consumer._thread
+
+
+async def end(task: asyncio.Task[None]) -> float:
+    """Cancel it; the seconds until it has ended."""
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    return loop.time() - since
+
+
+STEPS = ("topics_known", "start", "consumer", "thread", "connected", "settled")
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_cancelled_at_any_step_of_its_start(settings: ServiceSettings, step: str) -> None:
+    watched = Watched(settings)
+    task = asyncio.create_task(watched.component.run())
+
+    def reached() -> bool:
+        if not watched.apps:
+            return False
+        app = watched.apps[0]
+        thread = thread_of(app)
+        return {
+            "topics_known": True,
+            "start": app.started,
+            "consumer": thread is not None,
+            "thread": thread is not None and thread._thread is not None,
+            "connected": thread is not None and thread._consumer is not None,
+            "settled": app.settled,
+        }[step]
+
+    await eventually(reached, timeout_seconds=60, every=0.001)
+    assert await end(task) < 10
+    assert watched.nothing_is_left()
+
+
+@pytest.mark.parametrize("where", ["app", "consumer", "thread"])
+async def test_crashed(settings: ServiceSettings, where: str) -> None:
+    watched = Watched(settings)
+    task = asyncio.create_task(watched.component.run())
+    await eventually(lambda: watched.component.ready() is None, timeout_seconds=60)
+    app = watched.apps[0]
+    broken: dict[str, Any] = {"app": app, "consumer": app._consumer, "thread": thread_of(app)}
+    await broken[where].crash(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(15):
+            await task
+    assert watched.nothing_is_left()
+
+
+async def test_cancelled_while_its_group_changes_hands(settings: ServiceSettings) -> None:
+    first, second = Watched(settings), Watched(settings.model_copy(update={"instance": "test-1"}))
+    one = asyncio.create_task(first.component.run())
+    await eventually(lambda: first.component.ready() is None, timeout_seconds=60)
+    two = asyncio.create_task(second.component.run())
+    await eventually(lambda: bool(first.apps[0].rebalancing), timeout_seconds=60, every=0.001)
+    assert await end(one) < 15
+    assert await end(two) < 15
+    assert first.nothing_is_left() and second.nothing_is_left()

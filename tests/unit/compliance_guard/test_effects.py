@@ -1,0 +1,141 @@
+"""The guard's answers and records, message by message."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from harkara.compliance_guard.effects import MOST_LATELY, Answerer, Lately, Listener, Recorder, gate_on
+from harkara.compliance_guard.standings import Standings
+from harkara.contracts.consent import ConsentEvent, ConsentRequest, ConsentState, advance_consent
+from harkara.contracts.envelope import Envelope
+from harkara.contracts.event import Event
+from harkara.contracts.identity import person_key
+from harkara.contracts.intents import ClearedIntent, Text
+from harkara.contracts.topics import CONSENT_REQUESTS, CONSENT_STATE, INBOUND_MESSAGES, Topic
+from harkara.contracts.webhooks import InboundMessage
+from harkara.policy.commands import Said
+from harkara.policy.confirmations import TEXTS
+from harkara.runtime.clock import ManualClock
+from harkara.runtime.loop import Incoming, Refused
+from tests.unit.policy.cases import NOW, PERSON, intent, policy
+
+PEPPER = b"a pepper of the tests"
+ASHA = "+919999912345"
+
+
+def incoming(event: Event, topic: Topic = INBOUND_MESSAGES, at: datetime = NOW) -> Incoming:
+    envelope = Envelope(id="id", source="test", event=event, time=at, subject=None, traceparent=None)
+    return Incoming(topic, 0, 0, None, None, [], at, envelope)
+
+
+def inbound(text: str, after_seconds: float = 0, person: str = PERSON, **more: Any) -> InboundMessage:
+    at = NOW + timedelta(seconds=after_seconds)
+    fields = {
+        "wamid": f"wamid.{text}.{after_seconds}", "phone_number_id": "100000000000002", "home": "advisors",
+        "from_phone": ASHA, "person_key": person, "kind": "text", "text": text, "sent_at": at, "received_at": at,
+    }  # fmt: skip
+    return InboundMessage.model_validate(fields | more)
+
+
+def told(answerer: Answerer, message: InboundMessage) -> str | None:
+    for output in answerer.answer(incoming(message)):
+        if isinstance(output.event, ClearedIntent):
+            assert isinstance(output.event.intent.content, Text)
+            return output.event.intent.content.body
+    return None
+
+
+def answering(*words: ConsentEvent) -> Answerer:
+    standings = Standings()
+    state: ConsentState | None = None
+    for word in words:
+        state = advance_consent(state, word)
+        standings.apply(CONSENT_STATE, PERSON, state)
+    return Answerer(policy(), standings, ManualClock(NOW))
+
+
+def word(standing: str, **more: Any) -> ConsentEvent:
+    fields = {"event_id": "e", "person_key": PERSON, "standing": standing, "source": "api", "at": NOW}
+    return ConsentEvent.model_validate(fields | more)
+
+
+@pytest.mark.req("CMP-5")
+def test_commands_in_a_row_are_answered_by_what_was_said_just_before() -> None:
+    """The replica follows the first a moment later; what it says then counts again."""
+    answerer = answering()
+    assert told(answerer, inbound("STOP")) == TEXTS["en"]["stopped"]
+    assert told(answerer, inbound("PAUSE", 1)) == TEXTS["en"]["still_stopped"]
+    assert told(answerer, inbound("RESUME", 2)) == TEXTS["en"]["still_stopped"]
+    assert told(answerer, inbound("START", 3)) == TEXTS["en"]["started"]
+    assert told(answerer, inbound("PAUSE", 4)) == TEXTS["en"]["paused"]
+    assert told(answerer, inbound("PAUSE", 5, person="another")) == TEXTS["en"]["paused"]
+    assert told(answering(word("opted_out")), inbound("PAUSE", 60)) == TEXTS["en"]["still_stopped"]
+
+
+def test_what_was_said_lately_is_forgotten_soon_and_bounded() -> None:
+    lately = Lately()
+    lately.note(inbound("STOP"), Said("stop"))
+    assert lately.word(inbound("PAUSE", 10)) is not None
+    assert lately.word(inbound("PAUSE", 11)) is None
+    for number in range(MOST_LATELY):
+        lately.note(inbound("STOP", person=f"p{number}"), Said("stop"))
+    assert lately.word(inbound("PAUSE", 1)) is None
+    assert lately.word(inbound("PAUSE", 1, person="p0")) is not None
+
+
+@pytest.mark.req("CMP-5")
+def test_the_language_on_record_is_used_unless_the_word_has_its_own() -> None:
+    hindi = word("opted_in", language="hi_IN")
+    assert told(answering(hindi), inbound("STOP")) == TEXTS["hi"]["stopped"]
+    assert told(answering(hindi), inbound("थांबवा")) == TEXTS["mr"]["stopped"]
+    assert told(answering(), inbound("STOP")) == TEXTS["en"]["stopped"]
+
+
+def test_who_is_blocked_or_has_no_phone_is_told_nothing_and_a_message_is_no_command() -> None:
+    assert told(answering(word("blocked")), inbound("STOP")) is None
+    assert told(answering(), inbound("STOP", from_phone=None)) is None
+    assert told(answering(), inbound("Good morning")) is None
+
+
+@pytest.mark.req("CMP-1", "OPS-8")
+def test_a_changed_policys_words_are_heard_and_answered_from_the_next_message_on() -> None:
+    listener, answerer = Listener(policy()), answering()
+    assert not list(listener.hear(incoming(inbound("nako"))))
+    newest = policy(compliance={"consent_mode": "opt_out", "opt_out_words": ["nako"]})
+    listener.follow(newest)
+    answerer.follow(newest)
+    [stop] = listener.hear(incoming(inbound("nako")))
+    assert isinstance(stop.event, ConsentEvent) and stop.event.standing == "opted_out"
+    assert told(answerer, inbound("nako")) == TEXTS["en"]["stopped"]
+
+
+@pytest.mark.req("CMP-7")
+def test_the_gate_is_open_only_while_everything_is_known() -> None:
+    for replica, progress in ((True, False), (False, True), (False, False)):
+        assert gate_on(lambda a=replica: a, lambda b=progress: b)() is not None  # type: ignore[misc]
+    assert gate_on(lambda: True, lambda: True)() is None
+
+
+@pytest.mark.req("CMP-4")
+def test_what_upstream_records_is_about_a_pseudonym_and_never_of_the_future() -> None:
+    fields = {
+        "request_id": "crm-00001", "phone": ASHA, "standing": "opted_in", "purpose": "all",
+        "at": NOW + timedelta(days=9), "origin": "web-form", "proof": "form-1", "language": "hi", "producer": "crm",
+    }  # fmt: skip
+    request = ConsentRequest.model_validate(fields)
+    recorder = Recorder(PEPPER, ManualClock(NOW))
+    ahead = NOW + timedelta(days=3)
+    [once] = recorder.record(incoming(request, CONSENT_REQUESTS, at=ahead))
+    [again] = recorder.record(incoming(request, CONSENT_REQUESTS, at=ahead))
+    assert once == again and isinstance(once.event, ConsentEvent)
+    assert once.event.at == NOW and once.event.purpose is None and once.event.source == "kafka"
+    assert once.key == once.partition_key == once.event.person_key == person_key(PEPPER, ASHA)
+    assert ASHA.lstrip("+") not in once.event.model_dump_json()
+    stop = request.model_copy(update={"standing": "opted_out", "at": NOW - timedelta(hours=1)})
+    [stopped] = recorder.record(incoming(stop, CONSENT_REQUESTS))
+    assert isinstance(stopped.event, ConsentEvent) and stopped.event.cancels_until == NOW
+    with pytest.raises(Refused):
+        list(recorder.record(incoming(intent(), CONSENT_REQUESTS)))

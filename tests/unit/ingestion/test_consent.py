@@ -1,0 +1,137 @@
+"""Consent by the API: an opt-in with its proof or none, an event and its audit, and the whole record read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from harkara.contracts.consent import ConsentEvent
+from harkara.contracts.identity import person_key
+from harkara.ingestion.consent import ConsentDesk, consent_router
+from harkara.ingestion.effects import Unavailable
+from tests.unit.ingestion.conftest import NOW, PEPPER, Log, Running
+
+ASHA = "+919999900011"
+PERSON = person_key(PEPPER, ASHA)
+OPT_IN = {
+    "phone": "919999900011",
+    "standing": "opted_in",
+    "purpose": "marketing",
+    "at": "2026-11-20T10:00:00+05:30",
+    "origin": "web-form",
+    "proof": "form-417",
+    "language": "mr",
+}
+
+
+@dataclass
+class Written:
+    """The history as what the log holds; `refuse` is raised instead."""
+
+    log: Log
+    refuse: Exception | None = None
+    asked: list[str] = field(default_factory=list)
+
+    async def of(self, person: str) -> list[ConsentEvent]:
+        if self.refuse is not None:
+            raise self.refuse
+        self.asked.append(person)
+        return [event for event in self.log.on("consent-events") if event.person_key == person]
+
+
+@pytest.fixture
+def history(running: Running) -> Written:
+    written = Written(running.log)
+    running.app.include_router(consent_router(ConsentDesk(PEPPER, running.log, written, running.clock)))
+    return written
+
+
+async def look(running: Running, person: str) -> Any:
+    return await running.http.get(f"/api/v1/consent/{person}", headers={"X-API-Key": "shop.free-secret"})
+
+
+@pytest.mark.req("CMP-4")
+async def test_an_opt_in_is_recorded_with_its_source_proof_time_purpose_and_language(
+    running: Running, history: Written
+) -> None:
+    answer = await running.post("/api/v1/consent", OPT_IN, idem="k1")
+    assert answer.status_code == 202 and answer.json()["personKey"] == PERSON
+    [event] = running.log.on("consent-events")
+    assert (event.standing, event.purpose, event.source, event.origin, event.proof, event.language, event.actor) == (
+        "opted_in", "marketing", "api", "web-form", "form-417", "mr", "shop",
+    )  # fmt: skip
+    assert event.at.isoformat() == "2026-11-20T10:00:00+05:30" and event.cancels_until is None
+    [audit] = running.log.on("audit-log")
+    assert (audit.action, audit.actor, audit.subject) == ("consent_recorded", "shop", PERSON)
+    assert "9999900011" not in event.model_dump_json() + audit.model_dump_json()
+    again = await running.post("/api/v1/consent", OPT_IN, idem="k1")
+    other = await running.post("/api/v1/consent", OPT_IN, idem="k2")
+    assert again.json()["eventId"] == answer.json()["eventId"] != other.json()["eventId"]
+
+
+@pytest.mark.req("CMP-4")
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in ("purpose", "at", "origin", "proof", "language")),
+        {"standing": "asked"}, {"phone": "12345"}, {"until": "2026-12-01T00:00:00Z"}, {"origin": "a web form"},
+        {"at": "2026-11-20T10:00:00"}, {"proof": "x" * 201}, {"purpose": "everything"}, {"personKey": PERSON},
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_what_is_no_record_is_refused_and_nothing_is_written(
+    running: Running, history: Written, change: dict[str, Any]
+) -> None:
+    body = {name: value for name, value in (OPT_IN | change).items() if value is not None}
+    answer = await running.post("/api/v1/consent", body)
+    assert answer.status_code == 422 and answer.json()["code"] == "VALIDATION_FAILED"
+    assert "99999" not in answer.text and running.log.written == []
+
+
+@pytest.mark.req("CMP-2")
+async def test_an_opt_out_needs_the_person_alone_and_cancels_what_was_accepted_until_now(
+    running: Running, history: Written
+) -> None:
+    body = {"phone": ASHA, "standing": "opted_out", "at": "2026-11-20T10:00:00Z"}
+    assert (await running.post("/api/v1/consent", body)).status_code == 202
+    [event] = running.log.on("consent-events")
+    assert event.purpose is None and event.cancels_until == NOW and event.at < NOW
+
+
+async def test_nothing_is_said_in_the_future(running: Running, history: Written) -> None:
+    await running.post("/api/v1/consent", OPT_IN | {"at": (NOW + timedelta(days=400)).isoformat()})
+    assert running.log.on("consent-events")[0].at == NOW
+
+
+@pytest.mark.req("CMP-4")
+async def test_what_is_on_record_is_shown_whole_by_key_and_by_phone(running: Running, history: Written) -> None:
+    await running.post("/api/v1/consent", OPT_IN)
+    until = (NOW + timedelta(days=7)).isoformat()
+    await running.post("/api/v1/consent", {"phone": ASHA, "standing": "paused", "until": until})
+    for named in (PERSON, ASHA, "919999900011"):
+        answer = await look(running, named)
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert found["personKey"] == PERSON and found["language"] == "mr"
+        assert found["marketing"]["standing"] == found["marketing"]["denied"] == "paused"
+        assert [each["standing"] for each in found["history"]] == ["paused", "opted_in"]
+        assert found["history"][1]["proof"] == "form-417"
+    running.clock.advance(7 * 86_400)
+    found = (await look(running, PERSON)).json()
+    assert found["marketing"]["standing"] == "paused" and found["marketing"]["denied"] is None
+
+
+async def test_who_is_not_on_record_who_is_nobody_and_a_history_that_cannot_be_read(
+    running: Running, history: Written
+) -> None:
+    assert (await look(running, PERSON)).status_code == 404
+    assert (await look(running, "somebody")).status_code == 422
+    assert (await look(running, "0123")).status_code == 422
+    assert history.asked == [PERSON]
+    history.refuse = Unavailable("the broker is away")
+    assert (await look(running, PERSON)).status_code == 503
+    assert (await running.http.get(f"/api/v1/consent/{PERSON}")).status_code == 401
+    assert (await running.http.post("/api/v1/consent", json=OPT_IN)).status_code == 401

@@ -1,0 +1,103 @@
+"""Where a single message stands, when it goes, and when there is no room for it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from harkara.contracts.numbers import NumberState, QueueState
+from harkara.contracts.topics import NUMBER_STATE, QUEUE_STATE
+from tests.unit.ingestion.conftest import FIRST, LONE, NOW, SECOND, Running
+
+TO = "+919999900011"
+TEMPLATE = {"name": "order_update", "language": "en", "body": ["Asha", "12"]}
+
+
+def queue(number: str = LONE, waiting: int = 0, **more: Any) -> QueueState:
+    """A queue of one run's messages, at one message a second."""
+    flows = [{"priority": 1, "flow": "run-a", "queued": waiting}] if waiting else []
+    values = {
+        "phone_number_id": number, "home": LONE if number == LONE else "advisors", "queued": waiting, "scheduled": 3,
+        "held": 0, "in_flight": 1, "in_doubt": 0, "sent_last_minute": 0, "sent_today": 0, "updated_at": NOW,
+        "flows": flows, "by_priority": {"1": waiting}, "pace": {"next_at": NOW, "per_second": 1},
+    }  # fmt: skip
+    return QueueState.model_validate(values | more)
+
+
+def on_send(running: Running, **more: Any) -> Any:
+    return running.post("/api/v1/send", {"to": TO, "message": "x", "sessionId": LONE} | more)
+
+
+@pytest.mark.req("ING-11")
+async def test_the_answer_says_where_the_message_stands_and_when_it_goes(running: Running) -> None:
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=60, flows=[{"priority": 1, "flow": "shop", "queued": 60}]))
+    found = (await on_send(running)).json()
+    assert found["position"] == 61
+    assert datetime.fromisoformat(found["estimatedDelivery"]) == NOW + timedelta(seconds=60)
+    again = (await on_send(running)).json()  # the one before is counted although no lane has reported it yet
+    assert again["position"] == 62
+    assert datetime.fromisoformat(again["estimatedDelivery"]) == NOW + timedelta(seconds=61)
+    urgent = (await on_send(running, priority=3)).json()
+    assert urgent["position"] == 1
+    assert datetime.fromisoformat(urgent["estimatedDelivery"]) == NOW
+    running.clock.advance(11)
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=2, updated_at=running.clock.now()))
+    assert (await on_send(running)).json()["position"] == 3
+
+
+@pytest.mark.req("B14")
+async def test_a_single_message_does_not_stand_behind_a_run(running: Running) -> None:
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=800))
+    found = (await on_send(running)).json()
+    assert found["position"] == 801
+    assert datetime.fromisoformat(found["estimatedDelivery"]) <= NOW + timedelta(seconds=2)
+
+
+async def test_of_a_pool_the_persons_own_number_is_meant_and_of_a_halted_one_the_next(running: Running) -> None:
+    running.known.apply(QUEUE_STATE, FIRST, queue(FIRST, waiting=30))
+    running.known.apply(QUEUE_STATE, SECOND, queue(SECOND, waiting=70))
+    known = {number: (await on_send(running, sessionId=number)).json()["position"] for number in (FIRST, SECOND)}
+    assert known == {FIRST: 31, SECOND: 71}
+    assert (await on_send(running, sessionId="advisors")).json()["position"] in (32, 72)
+    state = NumberState(phone_number_id=FIRST, home="advisors", version=1, verdict="halted", updated_at=NOW)
+    running.known.apply(NUMBER_STATE, FIRST, state)
+    assert (await on_send(running, sessionId=FIRST)).json()["position"] in (72, 73)
+    running.known.apply(NUMBER_STATE, SECOND, state.model_copy(update={"phone_number_id": SECOND}))
+    halted = (await on_send(running, sessionId=SECOND)).json()
+    assert (halted["position"] > 70, halted["estimatedDelivery"]) == (True, None)
+
+
+@pytest.mark.req("ING-12")
+async def test_a_full_queue_refuses_single_messages_but_no_urgent_one_and_no_run(running: Running) -> None:
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=1000))
+    assert (await on_send(running)).status_code == 202
+    answer = await on_send(running)
+    assert (answer.status_code, answer.json()["code"]) == (429, "QUEUE_FULL")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"] == "1"
+    assert (answer.json()["limit"], answer.json()["position"]) == (1000, 1002)
+    assert datetime.fromisoformat(answer.json()["estimatedDelivery"]) > NOW
+    assert len(running.log.on("send-intents")) == 1
+    assert (await on_send(running, priority=3)).status_code == 202
+    run = {"name": "r", "category": "utility", "template": TEMPLATE, "audience": [{"to": TO}], "senders": [LONE]}
+    assert (await running.post("/api/v1/runs", run, idem="r1")).status_code == 202
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=1400))
+    # two of those accepted before are not in the report yet, and one call goes at once
+    assert (await on_send(running)).headers["retry-after"] == "401"
+
+
+@pytest.mark.req("ING-13")
+async def test_a_number_that_has_sent_its_days_messages_refuses_single_ones(running: Running) -> None:
+    opens = [[1, NOW + timedelta(hours=2)], [20, NOW + timedelta(hours=5)]]
+    day = {"calls": 20, "seconds": 86_400, "used": 20, "opens": opens}
+    pace = {"next_at": NOW + timedelta(hours=2), "per_second": 1, "windows": [day]}
+    running.known.apply(QUEUE_STATE, LONE, queue(daily_limit=20, daily_used=20, pace=pace))
+    answer = await on_send(running)
+    assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (429, "DAILY_LIMIT_REACHED", 20)
+    assert answer.headers["retry-after"] == "3600"
+    assert datetime.fromisoformat(answer.json()["retryAt"]) == NOW + timedelta(hours=2)
+    assert running.log.written == []
+    running.clock.advance(2 * 3600 + 1)  # no newer report, but the first of the calls is a day old
+    assert (await on_send(running)).status_code == 202
