@@ -50,7 +50,7 @@ format: setup ## format and mend what can be mended
 	@$(BIN)/ruff format --quiet .
 
 unit: setup ## the tests that need no broker
-	@$(BIN)/pytest -q tests/unit tests/contracts
+	@$(BIN)/pytest -q tests/unit tests/contracts -n $(WORKERS)
 
 test: setup ## everything that must hold, on a real broker and a real Postgres
 	@$(BIN)/pytest -q tests -n $(WORKERS) --dist loadfile

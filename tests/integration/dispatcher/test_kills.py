@@ -127,6 +127,7 @@ async def test_a_frozen_owner_that_wakes_up_is_fenced_and_doubles_nothing(
         assert all(after[message_id] == status for message_id, status in before.items() if status == "submitted")
 
 
+@pytest.mark.req("FHL-9")
 async def test_sigterm_finishes_what_is_under_way_and_leaves_nothing_in_doubt(
     kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ class Elapsed:
         return self.seconds
 
 
-@pytest.mark.req("SEC-4")
+@pytest.mark.req("SEC-4", "FHL-9")
 def test_a_file_that_changes_counts_within_a_second(tmp_path: Path) -> None:
     elapsed, path = Elapsed(), tmp_path / "token"
     path.write_text("EAATEST-first\n")
