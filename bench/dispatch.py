@@ -129,7 +129,7 @@ def line(bench: Bench) -> None:
         first, last = driven(made, process, bench.seconds, 1000)
         figures = between(first, last) | {"doubled": made.counts()["doubled"]}
     bars = {
-        "calls_per_second": (">=", 980.0),  # no second may hold more than 1,000 starts: 98.9 % at best (Pace.began)
+        "calls_per_second": (">=", 1000.0),  # what is asked for; 989 is the most today (ADR 11)
         "lag_p99_ms": ("<=", 50.0),
         "cpu_ms_per_message": ("<=", 0.8),
         "doubled": ("<=", 0),
