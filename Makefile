@@ -14,7 +14,7 @@ SEED ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check lint format unit test chaos requirements docs bench bench-dispatch clean
+.PHONY: help setup demo up check lint format unit test chaos requirements docs bench bench-dispatch bench-webhooks bench-policy bench-preview schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,20 @@ docs: setup ## write the generated reference again
 
 bench: setup ## the webhook edge: greatest rate, and latency at 1,000/s
 	@$(BIN)/python bench/webhook_edge.py
+
+bench-webhooks: setup ## the webhook edge, normaliser and message-state against their bars (8 minutes, a quiet machine)
+	@$(BIN)/python -m bench.webhooks
+	@$(BIN)/python -m bench.normaliser
+	@$(BIN)/python -m bench.message_state
+
+bench-policy: setup ## guard and router with a million persons known (5 minutes, a quiet machine)
+	@$(BIN)/python -m bench.policy
+
+bench-preview: setup ## a preview of 10,000 recipients: time, processor time a row
+	@$(BIN)/python -m bench.preview
+
+schema: setup ## schemathesis over the simulator's own OpenAPI, 25 examples an operation
+	@HARKARA_SCHEMA_EXAMPLES=25 $(BIN)/pytest -q tests/integration/graph_simulator/test_schema.py
 
 bench-dispatch: setup ## the dispatcher: rate, lag, CPU a message, growth, recovery; fails below its bars (12 minutes, a quiet machine)
 	@$(BIN)/python -m bench.dispatch

@@ -164,7 +164,7 @@ class Rig:
         (self.folder / f"{self.prefix}governance.yaml").write_text(self._governance())
         self.graph_port = free_port()
         command = ["-m", "bench.lean_graph", str(self.graph_port), "--latency", str(latency_seconds)]
-        self._spawn("lean-graph", [*command, "--limit", str(limit)], self.graph_port, {})
+        self.spawn("lean-graph", [*command, "--limit", str(limit)], self.graph_port, {})
         eventually(lambda: fetched(f"http://127.0.0.1:{self.graph_port}/counts"), 20, "the lean Graph API")
 
     def dispatcher(self, instance: str = "bench-0", *, wait: bool = True, **environment: str) -> Process:
@@ -183,7 +183,7 @@ class Rig:
             "HARKARA_LOG_LEVEL": "INFO",
             "BENCH_TOKEN": "EAATEST-bench",
         }
-        made = self._spawn(instance, ["-m", "harkara.runtime.serve", "dispatcher"], port, variables | environment)
+        made = self.spawn(instance, ["-m", "harkara.runtime.serve", "dispatcher"], port, variables | environment)
         if wait:
             eventually(made.ready, 120, "the dispatcher")
         return made
@@ -294,7 +294,8 @@ class Rig:
         profiles = "profiles:\n  quick: {per_second: 1000}\n"  # as cloud-api-high, without its minute
         return f"numbers:\n{rows}{pools}{profiles}compliance: {{consent_mode: opt_out}}\n"
 
-    def _spawn(self, name: str, command: list[str], port: int, environment: dict[str, str]) -> Process:
+    def spawn(self, name: str, command: list[str], port: int, environment: dict[str, str]) -> Process:
+        """A child process of this rig, its log in the folder."""
         log = self.folder / f"{self.prefix}{name}.log"
         with log.open("ab") as out:
             popen = subprocess.Popen(

@@ -45,9 +45,22 @@ NUMBERS = [f"10000000000{n:04}" for n in range(1, 13)]
 WARM_UP_SECONDS = 3.0
 
 
-def body(number: int) -> bytes:
-    """A status webhook as Meta sends it since v24."""
-    status = {
+def body(number: int, statuses: int = 1) -> bytes:
+    """A webhook as Meta sends it since v24, with that many statuses of messages from `number * statuses` on."""
+    listed = [status(number * statuses + each) for each in range(statuses)]
+    value = {
+        "messaging_product": "whatsapp",
+        "metadata": {"display_phone_number": "919999900001", "phone_number_id": NUMBERS[number % len(NUMBERS)]},
+        "contacts": [{"profile": {"name": "Asha Patil"}, "wa_id": each["recipient_id"]} for each in listed],
+        "statuses": listed,
+    }
+    entry = {"id": "200000000000001", "changes": [{"value": value, "field": "messages"}]}
+    return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
+
+
+def status(number: int) -> dict[str, object]:
+    """A delivery of message `number`."""
+    return {
         "id": f"wamid.HBgMOTE5OTk5OTAwMDExFQIAERgS{number:012}AA==",
         "status": "delivered",
         "timestamp": "1795156204",
@@ -55,21 +68,13 @@ def body(number: int) -> bytes:
         "biz_opaque_callback_data": f"m-{number:026}.1",
         "pricing": {"billable": True, "pricing_model": "PMP", "type": "regular", "category": "utility"},
     }
-    value = {
-        "messaging_product": "whatsapp",
-        "metadata": {"display_phone_number": "919999900001", "phone_number_id": NUMBERS[number % len(NUMBERS)]},
-        "contacts": [{"profile": {"name": "Asha Patil"}, "wa_id": status["recipient_id"]}],
-        "statuses": [status],
-    }
-    entry = {"id": "200000000000001", "changes": [{"value": value, "field": "messages"}]}
-    return json.dumps({"object": "whatsapp_business_account", "entry": [entry]}).encode()
 
 
-def requests(port: int) -> Iterator[bytes]:
-    """Whole HTTP requests, each with another status."""
-    number = 0
+def requests(port: int, statuses: int = 1, first: int = 0) -> Iterator[bytes]:
+    """Whole HTTP requests, each with other statuses; `first` is the number of the first webhook."""
+    number = first
     while True:
-        raw = body(number)
+        raw = body(number, statuses)
         head = (
             f"POST /webhooks/meta HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
             f"{HEADER}: {sign(SECRET, raw)}\r\nContent-Length: {len(raw)}\r\n\r\n"
@@ -109,9 +114,9 @@ async def connect(port: int, count: int) -> list[Connection]:
     return [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(count)]
 
 
-async def as_fast_as_possible(port: int, connections: int, seconds: float) -> dict[str, float]:
-    """Each connection asks again as soon as it is answered."""
-    pool, source = await connect(port, connections), requests(port)
+async def as_fast_as_possible(port: int, connections: int, seconds: float, each: int = 1) -> dict[str, float]:
+    """Each connection asks again as soon as it is answered; `each` statuses in a webhook."""
+    pool, source = await connect(port, connections), requests(port, each)
     statuses: dict[int, int] = {}
     started = time.monotonic()
 
@@ -153,24 +158,27 @@ async def at_a_rate(port: int, connections: int, seconds: float, rate: float) ->
             "answered_200": count - refused}  # fmt: skip
 
 
-async def drained(port: int) -> dict[str, float]:
-    """Wait until the normaliser has worked off what the phase before left: a steady rate is measured without it."""
+NORMALISED = 'harkara_loop_records_total{loop="ingestion-normaliser"'
+
+
+async def drained(port: int, counter: str = NORMALISED) -> dict[str, float]:
+    """Wait until the normaliser (or who counts so) has worked off what the phase before left: a steady rate is measured
+    without it."""
     began = since = time.monotonic()
-    first = seen = normalised(port)
+    first = seen = counted(port, counter)
     while time.monotonic() - since < 1.0:
         await asyncio.sleep(0.2)
-        if (now := normalised(port)) != seen:
+        if (now := counted(port, counter)) != seen:
             seen, since = now, time.monotonic()
     seconds = max(0.001, since - began)
     return {"seconds": seconds, "normalised_per_second": (seen - first) / seconds, "answered_200": 0}
 
 
-def normalised(port: int) -> float:
-    """Records that the normaliser has finished."""
+def counted(port: int, counter: str) -> float:
+    """The sum of a counter's series that begin so."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    mark = 'harkara_loop_records_total{loop="ingestion-normaliser"'
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(mark))
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(counter))
 
 
 def drive(arguments: argparse.Namespace) -> None:
@@ -215,6 +223,7 @@ def ingestion(bootstrap: str, prefix: str, folder: Path, port: int) -> Iterator[
         "HARKARA_PEPPER": "a pepper of the benchmark",
         "HARKARA_APP_SECRETS": SECRET,
         "HARKARA_VERIFY_TOKEN": "token",
+        "HARKARA_DATA_DIR": str(folder / "data"),
         "HARKARA_HTTP_HOST": "127.0.0.1",
         "HARKARA_HTTP_PORT": str(port),
     }  # fmt: skip

@@ -238,7 +238,8 @@ def test_pods_are_restricted_probed_and_bounded(folder: Path) -> None:
             assert container["resources"]["requests"].keys() >= {"cpu", "memory"}, name
             assert "memory" in container["resources"]["limits"], name
             mounted = {each["name"] for each in container.get("volumeMounts", [])}
-            assert mounted == {each["name"] for each in pod.get("volumes", [])}, name
+            claims = {each["metadata"]["name"] for each in manifest["spec"].get("volumeClaimTemplates", [])}
+            assert mounted == {each["name"] for each in pod.get("volumes", [])} | claims, name
             if manifest["kind"] != "Job":
                 assert container["readinessProbe"]["httpGet"]["path"] == "/readyz", name
                 assert container["livenessProbe"]["httpGet"]["path"] == "/healthz", name
@@ -320,10 +321,32 @@ def test_a_disruption_leaves_one_and_the_dispatcher_keeps_its_name() -> None:
     for manifest in workloads(built(PROD)):
         if manifest["kind"] != "Job":
             assert manifest["spec"]["replicas"] >= 2, manifest["metadata"]["name"]
-    (dispatcher,) = [m for m in built(PROD) if m["kind"] == "StatefulSet"]
-    assert dispatcher["metadata"]["name"] == "dispatcher"
+    sets = {m["metadata"]["name"]: m for m in built(PROD) if m["kind"] == "StatefulSet"}
+    assert sets.keys() == {"dispatcher", "ingestion"}
+    dispatcher = sets["dispatcher"]
     (instance,) = [e for e in pod_of(dispatcher)["containers"][0]["env"] if e["name"] == "HARKARA_INSTANCE"]
     assert instance["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+@pytest.mark.parametrize("folder", [BASE, DEV, PROD], ids=lambda folder: folder.name)
+def test_what_a_webhook_was_promised_outlives_its_pod(folder: Path) -> None:
+    """The spool is on the pod's own volume, and Meta's door stays open while Kafka, and so readiness, is away."""
+    manifests = built(folder)
+    (ingestion,) = [m for m in workloads(manifests) if m["metadata"]["name"] == "ingestion"]
+    (claim,) = ingestion["spec"]["volumeClaimTemplates"]
+    mounts = {m["name"]: m["mountPath"] for m in pod_of(ingestion)["containers"][0]["volumeMounts"]}
+    (environment,) = [m for m in manifests if m["metadata"]["name"] == "harkara-environment"]
+    assert mounts[claim["metadata"]["name"]] == environment["data"]["HARKARA_DATA_DIR"]
+    (door,) = [m for m in manifests if m["metadata"]["name"] == ingestion["spec"]["serviceName"]]
+    assert door["spec"]["publishNotReadyAddresses"] is True
+    doors = [
+        path["backend"]["service"]["name"]
+        for m in manifests
+        for rule in (m["spec"]["rules"] if m["kind"] == "Ingress" else [])
+        for path in rule["http"]["paths"]
+        if path["path"] == "/webhooks/meta"
+    ]
+    assert set(doors) <= {door["metadata"]["name"]}
 
 
 # Prometheus and Grafana

@@ -1,4 +1,5 @@
-"""`make chaos`: the dispatcher against deaths, freezes, rebalances, outages and stops, judged by the far side's ledger.
+"""`make chaos`: the dispatcher against deaths, freezes, rebalances, outages and stops, judged by the far side's ledger;
+runs that are paused and cancelled at any moment; the webhook edge against deaths and a broker that is away.
 
     python -m tests.chaos [--seed N] [--kills N] [--part NAME ...]
 
@@ -23,18 +24,22 @@ import httpx
 from harkara.devstack.errors import DevstackError
 from harkara.devstack.forked import can_fork
 from harkara.dispatcher.failpoints import POINTS
-from tests.chaos import syscalls
+from tests.chaos import edges, syscalls
 from tests.chaos.campaign import Campaign, Result
 from tests.chaos.freezes import freeze, freeze_alone
 from tests.chaos.ground import Ground, ground
 from tests.chaos.kills import Chain, census, chain, failpoints, moments, spread
+from tests.chaos.message_state import message_state_deaths
+from tests.chaos.normaliser import normaliser_deaths
+from tests.chaos.runs import told_runs
 from tests.chaos.stops import restart, takeover
 from tests.chaos.unrest import frozen_broker, outages, rebalances, stop_in_an_outage
 from tests.chaos.verdict import Verdict
 
-PARTS = ("kills", "freezes", "rebalances", "outages", "stops")
+PARTS = ("kills", "freezes", "rebalances", "outages", "stops", "runs", "edges", "normaliser", "message-state")
 OVERALL, MOMENTS = 120, 40  # deaths beside the front's, which are all taken
 CHAIN = 20  # deaths of one round: enough to meet each other's remains, few enough to look at when one fails
+WORDS = 500  # pauses, resumes and cancels of runs at moments of their own
 CYCLES, OUTAGES = 3, 3  # a minute of rebalances; three broker deaths
 
 
@@ -97,6 +102,20 @@ def jobs(campaign: Campaign, on: Ground, parts: Sequence[str]) -> Iterator[Job]:
     if "stops" in parts:
         yield "stop-restart", partial(restart, on)
         yield "stop-takeover", partial(takeover, on)
+    yield from others(campaign, on, parts)
+
+
+def others(campaign: Campaign, on: Ground, parts: Sequence[str]) -> Iterator[Job]:
+    """The parts beside the dispatcher's."""
+    if "runs" in parts:
+        yield "runs", partial(told_runs, on, WORDS, Random(f"{campaign.seed} runs"), tell)
+    if "edges" in parts:
+        yield "edge-kills", partial(edges.kills, on, campaign.seed, tell)
+        yield "edge-outage", partial(edges.outage, on, tell)
+    if "normaliser" in parts:
+        yield "normaliser", partial(normaliser_deaths, on, campaign.seed)
+    if "message-state" in parts:
+        yield "message-state", partial(message_state_deaths, on, campaign.seed)
 
 
 async def run(campaign: Campaign, parts: Sequence[str], most: int) -> None:

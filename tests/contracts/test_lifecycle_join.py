@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harkara.contracts.envelope import decode, encode
-from harkara.contracts.lifecycle import EFFECT_RANK, POLICY_RANK, MessageLifecycle, MessageState, State, advance
+from harkara.contracts.lifecycle import (
+    EFFECT_RANK,
+    MARK_RANK,
+    POLICY_RANK,
+    MessageLifecycle,
+    MessageState,
+    State,
+    advance,
+)
 
 AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
 LANE = ["queued", "scheduled", "held", "attempting", "retrying", "in_doubt", "cancelled", "expired", "failed_unsent"]
@@ -21,7 +29,7 @@ LANE += ["unknown"]
 @st.composite
 def events(draw: st.DrawFn) -> MessageLifecycle:
     """Any event of one message, also ones that no writer of ours would write together."""
-    status = draw(st.sampled_from([*POLICY_RANK, *LANE, *EFFECT_RANK]))
+    status = draw(st.sampled_from([*MARK_RANK, *POLICY_RANK, *LANE, *EFFECT_RANK]))
     fields: dict[str, Any] = {
         "message_id": "m-00000001",
         "home": "pool-a",

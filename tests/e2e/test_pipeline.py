@@ -20,9 +20,11 @@ from harkara.contracts.lifecycle import REACHED
 from harkara.contracts.topics import CLEARED_INTENTS, DISPATCH_ORDERS, MESSAGE_LIFECYCLE, SEND_INTENTS
 from harkara.devstack.ports import DEFAULT_PORTS, free_ports, port_variable
 from harkara.devstack.stack import Stack, StackConfig
+from tests.e2e.checklist import a_run_is_previewed_rehearsed_sent_and_followed
 from tests.support.kafka import produce, read_all
 from tests.support.wait import eventually
 
+OPTED_OUT = "+919999944003"
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 ENDED = {"read", "delivered", "played", "failed", "rejected", "failed_unsent", "unknown", "cancelled", "expired"}
@@ -61,7 +63,8 @@ async def status_of(client: httpx.AsyncClient, stack: Stack, message_id: str) ->
     return dict(answer.json()) if answer.status_code == 200 else {}
 
 
-@pytest.mark.req("DX-5", "ING-1", "ING-3", "ING-15", "SLA-1", "DSP-1", "RTW-1", "WHK-1", "DX-1")
+@pytest.mark.req("DX-3", "ING-16", "ING-17", "ING-21", "CMP-8")
+@pytest.mark.req("DX-5", "ING-1", "ING-3", "ING-15", "SLA-1", "DSP-1", "RTW-1", "WHK-1", "DX-1", "TPL-3", "B13")
 async def test_a_run_a_single_send_and_a_kafka_producer_end_on_the_screen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kafka_bootstrap: str
 ) -> None:
@@ -70,8 +73,10 @@ async def test_a_run_a_single_send_and_a_kafka_producer_end_on_the_screen(
         assert outcome.verdict.expected == 200
         assert {"read", "failed"} <= set(outcome.verdict.by_status)
         await _single_send(client, stack)
+        await _a_paused_template_waits(client, stack)
         await _kafka_producer_and_an_invalid_record(client, stack, kafka_bootstrap)
         await _opt_out_is_obeyed(client, stack)
+        await a_run_is_previewed_rehearsed_sent_and_followed(client, stack, OPTED_OUT, auth(stack))
         await _one_message_is_one_trace(stack, kafka_bootstrap)
         await _the_run_is_counted(client, stack)
     _no_personal_data_in_logs(tmp_path)
@@ -101,6 +106,32 @@ async def _single_send(client: httpx.AsyncClient, stack: Stack) -> None:
     assert opaque.count(f"{message_id}.1") == 1, "three requests with one Idempotency-Key are one message"
 
 
+async def _a_paused_template_waits(client: httpx.AsyncClient, stack: Stack) -> None:
+    """Meta's webhook says so, the lane holds what is sent by it, and it goes when the next webhook says so."""
+    world = f"{stack.endpoints.url('graph-simulator')}/_simulator/wabas/200000000000001/templates"
+    template = {"name": "daily_update", "language": "hi"}
+    (await client.post(world, json=template | {"status": "PAUSED"})).raise_for_status()
+    body = {
+        "to": "+919999944005",
+        "sessionId": "100000000000001",
+        "category": "utility",
+        "template": template | {"body": ["आशा", "रिपोर्ट"]},
+    }
+    sent = await client.post(f"{stack.endpoints.url('ingestion')}/api/v1/send", json=body, headers=auth(stack))
+    message_id = sent.json()["messageId"]
+
+    async def held() -> bool:
+        return (await status_of(client, stack, message_id)).get("status") == "held"
+
+    await eventually(held, timeout_seconds=30)
+    (await client.post(world, json=template | {"status": "APPROVED"})).raise_for_status()
+
+    async def reached() -> bool:
+        return (await status_of(client, stack, message_id)).get("status") in REACHED
+
+    await eventually(reached, timeout_seconds=60)
+
+
 async def _kafka_producer_and_an_invalid_record(client: httpx.AsyncClient, stack: Stack, bootstrap: str) -> None:
     kafka = stack.settings("test").kafka
     good = {
@@ -123,7 +154,7 @@ async def _kafka_producer_and_an_invalid_record(client: httpx.AsyncClient, stack
 
 
 async def _opt_out_is_obeyed(client: httpx.AsyncClient, stack: Stack) -> None:
-    person = "+919999944003"
+    person = OPTED_OUT
     inbound = {"phone_number_id": "100000000000001", "sender": person, "text": "STOP"}
     answer = await client.post(f"{stack.endpoints.url('graph-simulator')}/_simulator/inbound", json=inbound)
     assert answer.status_code == 202, answer.text

@@ -12,28 +12,45 @@ from dataclasses import dataclass, field
 from datetime import UTC, timedelta
 from typing import Any
 
+from harkara.compliance_guard.carrying import Carrier
 from harkara.compliance_guard.core import projected
 from harkara.compliance_guard.effects import Answerer, Judge, Listener, Recorder
-from harkara.compliance_guard.standings import Standings
 from harkara.console.core import Placed, Record, newest, place
 from harkara.contracts.consent import ConsentEvent, ConsentState
 from harkara.contracts.event import Event
 from harkara.contracts.lifecycle import MessageLifecycle, State, advance
 from harkara.contracts.numbers import NumberCommand, NumberEvent
+from harkara.contracts.outcomes import MessageOutcome
+from harkara.contracts.persons import PersonAlias
 from harkara.contracts.runs import RunProgress, SendRun, SlaEvent
-from harkara.contracts.topics import BY_NAME, CONSENT_STATE, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS
+from harkara.contracts.template_state import TemplateState
+from harkara.contracts.templates import TemplateEvent
+from harkara.contracts.topics import BY_NAME, CONSENT_STATE, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS, TEMPLATE_STATE
 from harkara.ingestion.app import emit, normaliser
 from harkara.ingestion.known import Known
 from harkara.message_state import core as message_state
+from harkara.message_state.reconciler import Numbers
+from harkara.outcome_notifier.core import body_of
+from harkara.outcome_notifier.effects import Teller
+from harkara.policy.known import Known as RouterKnown
+from harkara.policy.standings import Standings
 from harkara.quality_monitor import core as quality
 from harkara.runtime.clock import ManualClock
 from harkara.sla_tracker import core as sla
 from harkara.sla_tracker.effects import Runs
-from harkara.window_router.effects import Known as RouterKnown
+from harkara.template_manager import core as templates
 from harkara.window_router.effects import Router
 from tests.support.examples import PEPPER, WRITTEN_AT, Example, examples
-from tests.support.lane_replay import Hearing, Lane, Recovery, lane_denials, lane_numbers, lane_with_orders
-from tests.support.replay import GOVERNANCE, NOW, PARTITIONS, Consumer, Fold, Hop
+from tests.support.lane_replay import (
+    Hearing,
+    Lane,
+    Recovery,
+    lane_denials,
+    lane_numbers,
+    lane_templates,
+    lane_with_orders,
+)
+from tests.support.replay import GOVERNANCE, NOW, PARTITIONS, Consumer, Fold, Hop, check_written, incoming, replica
 
 # --- guard and router --------------------------------------------------------------------------------------------
 
@@ -67,6 +84,35 @@ def guard_projects() -> Consumer:
     return Fold(apply, lambda: dict(rows))
 
 
+def guard_links() -> Consumer:
+    """The links between names: who is whose, and what is carried over where every consent of the examples is known."""
+    standings = Standings(with_owners=True)
+    for example in examples(CONSENT_STATE.name):
+        standings.apply(CONSENT_STATE, example.key, example.decoded().event)
+    carrier, carried = Carrier(standings), dict[str, object]()
+    names: set[str] = set()
+
+    def apply(example: Example, event: Event) -> None:
+        assert isinstance(event, PersonAlias)
+        standings.apply(example.topic, example.key, event)
+        names.update((event.person_key, event.alias_key))
+        carried[example.name] = list(carrier.carry(incoming(example)))
+
+    return Fold(apply, lambda: (carried, {n: (standings.aliases.names(n), standings.aliases.owners(n)) for n in names}))
+
+
+def guard_remembers_links() -> Consumer:
+    """Who is whose, for whoever asks about a person."""
+    standings, names = Standings(), set[str]()
+
+    def apply(example: Example, event: Event) -> None:
+        assert isinstance(event, PersonAlias)
+        standings.apply(example.topic, example.key, event)
+        names.update((event.person_key, event.alias_key))
+
+    return Fold(apply, lambda: {name: standings.aliases.names(name) for name in names})
+
+
 def guard_remembers() -> Consumer:
     """Everyone's consent; and the raw rows are what its projection goes on from after a restart."""
     standings, rows = Standings(), dict[str, object]()
@@ -83,7 +129,7 @@ def guard_remembers() -> Consumer:
 
 def router_plans() -> Consumer:
     """Cleared intents, knowing every window, number and queue of the examples."""
-    known = RouterKnown(ManualClock(NOW))
+    known = RouterKnown(ManualClock(NOW).now)
     for topic in (SERVICE_WINDOWS, NUMBER_STATE, QUEUE_STATE):
         for example in examples(topic.name):
             known.apply(topic, example.key, example.decoded().event)
@@ -92,7 +138,7 @@ def router_plans() -> Consumer:
 
 def router_knows() -> Consumer:
     """Its replica: asked about every person who has a window in the examples."""
-    known = RouterKnown(ManualClock(NOW))
+    known = RouterKnown(ManualClock(NOW).now)
     persons = {example.value["person_key"] for example in examples(SERVICE_WINDOWS.name)}
     numbers = [number.phone_number_id for number in GOVERNANCE.numbers]
     return Fold(
@@ -154,6 +200,39 @@ def check_state(state: State) -> None:
     """A row of the table is a MessageState, as readers of the topic see it."""
     kind = BY_NAME["message-state"].events[0]
     assert json.loads(kind.model_validate(state).model_dump_json(exclude_none=True)).keys() >= state.keys()
+
+
+def reconciler_knows() -> Consumer:
+    """Which numbers are halted, for saying why a message is silent."""
+    numbers = Numbers()
+    return Fold(
+        lambda example, event: numbers.apply(example.topic, example.key, event),
+        lambda: {number.phone_number_id: numbers.halted(number.phone_number_id) for number in GOVERNANCE.numbers},
+    )
+
+
+def notifier_tells() -> Consumer:
+    """Every outcome by its id; a state that comes again tells nothing."""
+    teller, told = Teller(ManualClock(NOW)), dict[str, Event]()
+
+    def apply(example: Example, _: Event) -> None:
+        for output in teller.tell(incoming(example)):
+            check_written(output.topic, output.event, output.id, output.time)
+            assert output.event is not None
+            told[output.id] = output.event
+
+    return Fold(apply, lambda: dict(told))
+
+
+def notifier_calls() -> Consumer:
+    """The bodies of callbacks by their ids: one that comes again is the same."""
+    bodies: dict[str, bytes] = {}
+
+    def apply(example: Example, event: Event) -> None:
+        assert isinstance(event, MessageOutcome)
+        bodies[example.decoded().id] = body_of(event)
+
+    return Fold(apply, lambda: dict(bodies))
 
 
 def sla_folds() -> Consumer:
@@ -239,6 +318,38 @@ class Console:
         return newest(self.placed.values())
 
 
+def templates_fold() -> Consumer:
+    """What was seen of templates, into the rows of its table."""
+    rows: dict[str, templates.Row] = {}
+
+    def apply(example: Example, event: Event) -> None:
+        assert isinstance(event, TemplateEvent)
+        rows[example.key] = templates.next_row(rows.get(example.key), event, NOW) or rows[example.key]
+        TEMPLATE_STATE.events[0].model_validate_json(json.dumps(rows[example.key]))
+
+    return Fold(apply, lambda: dict(rows))
+
+
+def templates_recover() -> Consumer:
+    """Its rows, as it goes on from them after a restart."""
+    rows: dict[str, object] = {}
+
+    def apply(example: Example, event: Event) -> None:
+        assert isinstance(event, TemplateState)
+        gone = TemplateEvent(
+            waba_id=event.waba_id, name=event.name, language=event.language, kind="missing", source="sync", at=NOW
+        )
+        rows[example.name] = templates.next_row(example.value, gone, NOW)
+
+    return Fold(apply, lambda: dict(rows))
+
+
+def router_knows_templates() -> Consumer:
+    """Its replica of what is known of each template."""
+    known = RouterKnown(lambda: NOW)
+    return replica(lambda key, event: known.apply(TEMPLATE_STATE, key, event), lambda: dict(known.templates))
+
+
 CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("send-intents", "compliance-guard"): guard_clears,
     ("send-intents-urgent", "compliance-guard"): guard_clears,
@@ -257,13 +368,20 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("message-lifecycle", "sla-tracker"): sla_folds,
     ("message-lifecycle", "console"): Console,
     ("message-state", "console"): Console,
+    ("message-state", "outcome-notifier"): notifier_tells,
+    ("message-outcomes", "outcome-notifier"): notifier_calls,
     ("inbound-messages", "compliance-guard"): guard_listens,
     ("inbound-messages", "dispatcher"): Hearing,
     ("service-windows", "window-router"): router_knows,
+    ("service-windows", "ingestion"): router_knows,
     ("consent-requests", "compliance-guard"): lambda: Hop(Recorder(PEPPER, ManualClock(NOW)).record),
     ("consent-events", "compliance-guard"): guard_projects,
     ("consent-state", "compliance-guard"): guard_remembers,
     ("consent-state", "dispatcher"): lane_denials,
+    ("consent-state", "ingestion"): guard_remembers,
+    ("person-identities", "compliance-guard"): guard_links,
+    ("person-identities", "window-router"): router_knows,
+    ("person-identities", "ingestion"): guard_remembers_links,
     ("number-events", "quality-monitor"): quality_judges,
     ("number-events", "console"): Console,
     ("number-commands", "quality-monitor"): quality_judges,
@@ -273,6 +391,12 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("number-state", "ingestion"): ingestion_knows,
     ("number-state", "console"): Console,
     ("number-state", "quality-monitor"): quality_recovers,
+    ("number-state", "message-state"): reconciler_knows,
+    ("template-events", "template-manager"): templates_fold,
+    ("template-state", "template-manager"): templates_recover,
+    ("template-state", "window-router"): router_knows_templates,
+    ("template-state", "ingestion"): router_knows_templates,
+    ("template-state", "dispatcher"): lane_templates,
     ("send-runs", "sla-tracker"): sla_knows,
     ("send-runs", "ingestion"): ingestion_knows,
     ("send-runs", "console"): Console,

@@ -56,7 +56,9 @@ class Example:
 
     def partition(self, partitions: int) -> int:
         """Where a record of its home (or person, run ...) is written."""
-        where = {"home": "home", "run": "run_id", "person": "person_key"}.get(self.topic.partitioned_by)
+        where = {"home": "home", "run": "run_id", "person": "person_key", "WABA id": "waba_id"}.get(
+            self.topic.partitioned_by
+        )
         return partition_for(str(self.value.get(where or "", self.key)), partitions)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from harkara.contracts.envelope import decode
-from harkara.contracts.topics import CONSENT_STATE, DISPATCH_JOURNAL, NUMBER_STATE
+from harkara.contracts.topics import CONSENT_STATE, DISPATCH_JOURNAL, NUMBER_STATE, TEMPLATE_STATE
 from harkara.dispatcher import journal
 from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import place_waiting, recover, start_calls, take_order
@@ -160,6 +160,15 @@ def lane_denials() -> Consumer:
     """The persons who refuse something."""
     denials = Denials(SETTINGS)
     return replica(lambda key, event: denials._apply(CONSENT_STATE, key, event), lambda: dict(denials.by_person))
+
+
+def lane_templates() -> Consumer:
+    """What each template may do, and whose change was told."""
+    changed: set[str] = set()
+    states = NumberStates(SETTINGS, lambda _: None, changed.add)
+    return replica(
+        lambda key, event: states._apply(TEMPLATE_STATE, key, event), lambda: (dict(states.templates), set(changed))
+    )
 
 
 def lane_numbers() -> Consumer:

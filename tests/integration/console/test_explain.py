@@ -10,7 +10,7 @@ from rich.console import Console as Terminal
 
 from harkara.cli.explain import explained
 from harkara.compliance_guard import core as guard
-from harkara.contracts.event import event_id
+from harkara.contracts.event import Decision, event_id
 from harkara.contracts.intents import ClearedIntent
 from harkara.contracts.numbers import NumberState
 from harkara.contracts.topics import AUDIT_LOG, MESSAGE_LIFECYCLE
@@ -18,6 +18,7 @@ from harkara.policy.clearance import Question, Word, decide
 from harkara.policy.governance import Governance, load
 from harkara.policy.reload import on_record
 from harkara.policy.routing import Surroundings, plan
+from harkara.policy.whatif import Comparison
 from harkara.runtime.kafka import Output
 from harkara.window_router import core as router
 from tests.integration.console.conftest import BOUND_KEY, GOVERNANCE, Console
@@ -97,3 +98,35 @@ async def test_a_message_of_another_sender_is_not_explained(console: Console) ->
     await explanation(console, "m-explained-3", 2)
     answer = await console.http.get("/api/v1/messages/m-explained-3/explain", headers={"X-API-Key": BOUND_KEY})
     assert answer.status_code == 404
+
+
+@pytest.mark.req("B11")
+async def test_another_policy_is_tried_on_what_was_decided_without_sending(console: Console) -> None:
+    """300 messages, of which a stricter policy would have refused those without an opt-in; pages of 70."""
+    now = load(GOVERNANCE)
+    for number in range(150):
+        word = Word("opted_in", AT - timedelta(hours=1)) if number % 3 == 0 else None
+        await console.write(decided(now, word, f"m-whatif-{number:03}"))
+    await console.until(
+        f"/api/v1/decisions?since={AT:%Y-%m-%dT%H:%M:%SZ}&limit=5000", lambda a: len(a["decisions"]) == 300
+    )
+    stricter = policy(compliance={"consent_mode": "explicit"})
+    found, same = Comparison(stricter), Comparison(now)
+    cursor: str | None = None
+    while True:
+        params = {"since": AT.isoformat(), "limit": "70"} | ({"after": cursor} if cursor else {})
+        answer = (await console.http.get("/api/v1/decisions", params=params)).json()
+        for row in answer["decisions"]:
+            for comparison in (found, same):
+                comparison.add(row["messageId"], Decision.model_validate(row["decision"]))
+        cursor = answer.get("next")
+        if cursor is None:
+            break
+    assert (same.decisions, same.same, same.kinds) == (300, 300, {})
+    assert (found.decisions, found.moot, found.unreadable) == (300, 100, 0)
+    assert found.kinds[("clearance", "cleared", "rejected: no_opt_in")] == 100
+    shown = {each.message_id for each in found.shown if each.would == "rejected: no_opt_in"}
+    assert shown == {f"m-whatif-{number:03}" for number in range(150) if number % 3}
+    assert (
+        await console.http.get("/api/v1/decisions", params={"since": AT.isoformat(), "after": "x"})
+    ).status_code == 422

@@ -207,12 +207,14 @@ async def test_a_message_that_meta_has_is_not_cancelled(console: Console) -> Non
     assert (answer.status_code, answer.json()["code"]) == (409, "ALREADY_BEYOND")
 
 
+@pytest.mark.req("FHL-12")
 async def test_a_key_of_one_sender_sees_and_commands_nothing_else(console: Console) -> None:
     event = lifecycle("m-of-advisors", "cleared", AT, home="advisors")
     state = MessageState.model_validate(advance(None, event))
     verdict = NumberState(
-        phone_number_id="100000000000002", home="advisors", version=1, verdict="halted", latched=True, updated_at=AT
-    )
+        phone_number_id="100000000000002", home="advisors", version=1, verdict="halted", latched=True, updated_at=AT,
+        connection="BANNED",
+    )  # fmt: skip
     await console.write(
         [
             Output(MESSAGE_STATE, "advisors", "m-of-advisors", state, "s", AT),
@@ -220,7 +222,8 @@ async def test_a_key_of_one_sender_sees_and_commands_nothing_else(console: Conso
         ]
     )
     await console.until("/api/v1/messages/m-of-advisors/status", lambda a: True)
-    await console.until("/api/v1/numbers", lambda a: a[1]["verdict"] == "halted")
+    numbers = await console.until("/api/v1/numbers", lambda a: a[1]["verdict"] == "halted")
+    assert [number["connection"] for number in numbers[:2]] == ["UNKNOWN", "BANNED"]
     bound = {"X-API-Key": BOUND_KEY}
     paths = ("/messages/m-of-advisors/status", "/queue/advisors", "/stats/advisors", "/queue/100000000000002")
     found = [(await console.http.get(f"/api/v1{path}", headers=bound)).status_code for path in paths]

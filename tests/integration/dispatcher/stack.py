@@ -44,6 +44,7 @@ wabas:
 {numbers}
     templates:
       - {{name: daily_update, language: en, body: "Good morning {{{{1}}}}."}}
+      - {{name: weekly_update, language: en, body: "This week, {{{{1}}}}."}}
 """
 WORLD_NUMBER = (
     '      - {{phone_number_id: "{id}", display_phone_number: "+91 99999 009{index:02}", token: EAATEST-{id}}}'

@@ -10,12 +10,15 @@ from typing import cast
 
 from harkara.dispatcher.dispatcher import Dispatcher
 from harkara.dispatcher.emitter import Emitter
+from harkara.dispatcher.evolve import message_of
 from harkara.dispatcher.lane import Lane
 from harkara.dispatcher.lane_log import Broken
 from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.settings import Settings
+from harkara.dispatcher.state import LaneState
 from harkara.policy.governance import load
 from harkara.runtime.settings import KafkaSettings
+from tests.unit.dispatcher.lanes import order
 
 
 class _Shown:
@@ -108,3 +111,23 @@ async def test_a_lane_that_breaks_while_it_leaves_is_not_taken_again(
         await asyncio.wait_for(made._work(cast(Lane, lane), fresh=True), 5)
         assert lane.told == ["take", "close", "abandon"]
         assert not made._lanes and not made._taken
+
+
+async def test_a_lane_that_is_being_recovered_is_not_touched_when_somebody_says_no(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """Its state is built in a thread meanwhile; its first round looks at everything that waits."""
+
+    class _Untouchable:
+        @property
+        def state(self) -> object:
+            raise AssertionError("a thread is building this")
+
+    taken = Lane.__new__(Lane)
+    taken.state, taken._awake = LaneState(), asyncio.Event()
+    taken.state.recipients.add(message_of(order("message-1"), 1, None))
+    with a_dispatcher(KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix), tmp_path, None) as made:
+        made._lanes = cast("dict[int, Lane]", {0: _Untouchable(), 1: taken})
+        made._taken = {1}
+        made._denied("person of message-1")
+        assert taken._awake.is_set() and len(taken.state.unplaced) == 1

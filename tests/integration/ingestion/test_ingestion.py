@@ -15,8 +15,6 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from harkara.contracts.envelope import header
 from harkara.contracts.identity import message_traceparent
 from harkara.contracts.partition import partition_for
-from harkara.devstack.kafka_server import EmbeddedKafka
-from harkara.devstack.ports import free_ports
 from harkara.graph_api.signature import HEADER
 from harkara.runtime.kafka import CAUSED_BY
 from harkara.runtime.topic_admin import ensure_topics
@@ -191,37 +189,3 @@ async def _first_intents(bootstrap: str, prefix: str) -> int:
         return written
     finally:
         await consumer.stop()
-
-
-@pytest.mark.req("WHK-10")
-async def test_while_kafka_is_away_nothing_is_promised_and_afterwards_it_goes_on(tmp_path: Path) -> None:
-    broker = EmbeddedKafka(tmp_path / "kafka", *free_ports(2))
-    broker.start()
-    try:
-        await ensure_topics(settings_for(broker.address, "t."))
-        raw = orjson.dumps(payload("webhook_status_sent.json"))
-        async with ingestion(broker.address, "t.", tmp_path) as service:
-            assert (await service.webhook(raw)).status_code == 200
-            broker.kill()
-            await _refused(service, raw)
-            await _refused(service, raw)  # the same again once the producer is known to be spoilt
-            body = {"to": "+919999900011", "message": "x", "sessionId": LONE}
-            answer = await service.http.post("/api/v1/send", json=body, headers=KEY)
-            assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
-            broker.start()
-
-            async def taken() -> bool:
-                return (await service.webhook(raw)).status_code == 200
-
-            await eventually(taken, timeout_seconds=30)
-            assert service.process.returncode is None
-            assert len(await records(broker.address, "t.", "webhook-events")) >= 2
-    finally:
-        broker.stop()
-
-
-async def _refused(service: Ingestion, raw: bytes) -> None:
-    started = asyncio.get_running_loop().time()
-    answer = await service.webhook(raw)
-    assert answer.status_code == 503
-    assert asyncio.get_running_loop().time() - started < 5

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from harkara.compliance_guard import core
-from harkara.compliance_guard.standings import Standings
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import ConsentEvent, ConsentState
 from harkara.contracts.intents import ClearedIntent, SendIntent, Text
@@ -19,6 +18,7 @@ from harkara.contracts.webhooks import InboundMessage
 from harkara.policy.clearance import Question, Word, decide
 from harkara.policy.commands import Commands, Said
 from harkara.policy.confirmations import confirmation
+from harkara.policy.standings import Standings
 from harkara.runtime.kafka import Output
 from tests.unit.policy.cases import NOW, PERSON, intent, policy
 

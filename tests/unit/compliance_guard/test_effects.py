@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from harkara.compliance_guard.effects import MOST_LATELY, Answerer, Lately, Listener, Recorder, gate_on
-from harkara.compliance_guard.standings import Standings
 from harkara.contracts.consent import ConsentEvent, ConsentRequest, ConsentState, advance_consent
 from harkara.contracts.envelope import Envelope
 from harkara.contracts.event import Event
@@ -18,6 +17,7 @@ from harkara.contracts.topics import CONSENT_REQUESTS, CONSENT_STATE, INBOUND_ME
 from harkara.contracts.webhooks import InboundMessage
 from harkara.policy.commands import Said
 from harkara.policy.confirmations import TEXTS
+from harkara.policy.standings import Standings
 from harkara.runtime.clock import ManualClock
 from harkara.runtime.loop import Incoming, Refused
 from tests.unit.policy.cases import NOW, PERSON, intent, policy

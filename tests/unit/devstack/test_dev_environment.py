@@ -57,7 +57,7 @@ def test_each_process_gets_only_the_secrets_it_works_with(tmp_path: Path) -> Non
     assert holders == {
         made.app_secret: {"ingestion", "graph-simulator"},
         made.verify_token: {"ingestion"},
-        "EAATEST-demo-one": {"dispatcher", "quality-monitor"},
+        "EAATEST-demo-one": {"dispatcher", "quality-monitor", "template-manager"},
         ENDPOINTS.postgres_dsn: {"console"},
     }
 

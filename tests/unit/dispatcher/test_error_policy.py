@@ -135,7 +135,7 @@ def check(lane: HandDriven, outcome: Outcome, row: Row) -> None:
     if row.held in SHARERS:
         assert {target for _, target in held} == set(SHARERS[row.held])
     else:
-        target = {"pair": f"{ONE}/person of message-1", "template": "daily_update:en"}[row.held]
+        target = {"pair": f"{ONE}/person of message-1", "template": "waba-1/daily_update:en"}[row.held]
         assert set(held) == {(row.held, target)}
     if row.seconds == FOREVER:
         assert set(held.values()) == {None}

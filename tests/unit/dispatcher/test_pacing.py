@@ -357,3 +357,14 @@ def check(made: Iterable[tuple[float, Limits]]) -> None:
         times.append(at)
         for allowed, seconds in limits.windows():
             assert len(times) <= allowed or at - times[-allowed - 1] >= seconds - 1e-6, (allowed, seconds)
+
+
+def test_a_fast_number_journals_its_next_calls_ahead_each_with_its_own_time() -> None:
+    lane = HandDriven(limits=Limits(per_second=1000), capacity=256)
+    lane.take(*[order(f"message-{n}", to=f"+9199999{n:05d}") for n in range(200)], start=False)
+    started = lane.round()
+    times = [message.called_at for message in started]
+    assert times[0] == lane.now and times == sorted(times)
+    assert lane.now + 0.029 < times[-1] <= lane.now + 0.0301
+    assert len(started) == 81, "30 ms ahead, and the 50 that a busy machine may make up for"
+    assert next_wake(lane.state, lane.around, lane.now, None) == pytest.approx(times[-1] + 0.001 - 0.03)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 import pytest
 
-from harkara.dispatcher.inbound import FRESH_SECONDS, hear, number_of
+from harkara.dispatcher.inbound import FRESH_SECONDS, hear, written_in
 from harkara.policy.pacing import Limits
 from tests.unit.dispatcher.lanes import ONE, START, TWO, HandDriven, iso, order
 
@@ -48,10 +48,12 @@ def test_another_homes_number_is_not_heard() -> None:
 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"sent_at": 7}', b'{"sent_at": "yesterday"}', b"{}"])
 def test_what_is_no_message_counts_nothing(value: bytes | None) -> None:
-    assert number_of(value, START) is None
+    assert written_in(value) is None
 
 
 def test_a_backlog_counts_nothing() -> None:
     """Meta counted it when it came."""
-    assert number_of(written(at=START), START + FRESH_SECONDS) == ONE
-    assert number_of(written(at=START), START + FRESH_SECONDS + 1) is None
+    lane = HandDriven(limits=Limits(per_second=10))
+    for age, counted in ((FRESH_SECONDS + 1, 0), (FRESH_SECONDS, 1)):
+        hear(lane.state, lane.around, [Heard(written(at=START))], START + age)  # type: ignore[list-item]
+        assert len(lane.state.number(ONE).pace.second) == counted

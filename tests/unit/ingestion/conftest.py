@@ -16,11 +16,16 @@ from fastapi import FastAPI
 
 from harkara.graph_api.signature import HEADER, sign
 from harkara.ingestion.acceptance import RunAcceptance
+from harkara.ingestion.addressing import Addresses
 from harkara.ingestion.known import Known
+from harkara.ingestion.records import RecordMaker
+from harkara.ingestion.resolution import Resolver
 from harkara.ingestion.routes import Api, build_app
 from harkara.ingestion.standing import Standings
 from harkara.ingestion.webhooks import Webhooks
 from harkara.policy.governance import Governance, load
+from harkara.policy.known import Known as Around
+from harkara.policy.standings import Standings as Consents
 from harkara.runtime.api_keys import ApiKey, ApiKeys
 from harkara.runtime.clock import ManualClock
 from harkara.runtime.kafka import Output, RawOutput
@@ -81,11 +86,28 @@ class Log:
             raise self.refuse
         self.written += outputs
 
+    async def append(self, raw: bytes, received_at: datetime, outputs: Sequence[Output | RawOutput]) -> None:
+        """A webhook's safe place is the log itself here."""
+        await self.write(outputs)
+
     def on(self, topic: str) -> list[Any]:
         return [each.event for each in self.written if isinstance(each, Output) and each.topic.name == topic]
 
     def raw(self) -> list[RawOutput]:
         return [each for each in self.written if isinstance(each, RawOutput)]
+
+
+@dataclass
+class Facts:
+    """What a preview is made of, to be changed by the test."""
+
+    consents: Consents
+    around: Around
+    governance: Governance
+    fresh: bool = True
+
+    def __post_init__(self) -> None:
+        self.resolver = Resolver(self.governance, PEPPER, self.consents, self.around, lambda: self.fresh)
 
 
 @dataclass
@@ -97,6 +119,7 @@ class Running:
     log: Log
     known: Known
     clock: ManualClock
+    facts: Facts
 
     async def post(self, path: str, body: Any = None, key: str = FREE_KEY, idem: str | None = None, **more: Any) -> Any:
         headers = {"Authorization": f"Bearer {key}"} | ({"Idempotency-Key": idem} if idem else {})
@@ -115,8 +138,11 @@ def api_keys() -> ApiKeys:
 @pytest.fixture
 async def running(governance: Governance) -> AsyncIterator[Running]:
     log, known, clock = Log(), Known(), ManualClock(NOW)
-    api = Api(governance, PEPPER, log, known, clock, RunAcceptance(log, known, clock), Standings(governance, known))
-    webhooks = Webhooks((SECRET, "another"), VERIFY_TOKEN, log, clock, 6)
+    consents, around = Consents(), Around(clock.now)
+    facts = Facts(consents, around, governance)
+    acceptance = RunAcceptance(log, known, clock, facts.resolver)
+    api = Api(governance, PEPPER, log, known, clock, acceptance, Standings(governance, known))
+    webhooks = Webhooks((SECRET, "another"), VERIFY_TOKEN, log, RecordMaker(Addresses(governance), 6), clock)
     app = build_app(api, webhooks, api_keys())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingestion") as http:
-        yield Running(app, http, log, known, clock)
+        yield Running(app, http, log, known, clock, facts)

@@ -10,8 +10,12 @@ import pytest
 
 from harkara.contracts.consent import ConsentEvent
 from harkara.contracts.identity import person_key
+from harkara.contracts.persons import PersonAlias
+from harkara.contracts.topics import CONSENT_EVENTS
 from harkara.ingestion.consent import ConsentDesk, consent_router
 from harkara.ingestion.effects import Unavailable
+from harkara.policy.aliases import Aliases
+from harkara.runtime.kafka import Output
 from tests.unit.ingestion.conftest import NOW, PEPPER, Log, Running
 
 ASHA = "+919999900011"
@@ -135,3 +139,34 @@ async def test_who_is_not_on_record_who_is_nobody_and_a_history_that_cannot_be_r
     assert (await look(running, PERSON)).status_code == 503
     assert (await running.http.get(f"/api/v1/consent/{PERSON}")).status_code == 401
     assert (await running.http.post("/api/v1/consent", json=OPT_IN)).status_code == 401
+
+
+@pytest.mark.req("B17")
+async def test_the_record_of_a_person_is_one_under_every_name(running: Running) -> None:
+    """By phone, by user id and after a change of number: the same words, each once, and no more than count."""
+    user_id, moved_to = person_key(PEPPER, "IN.2045187336551"), person_key(PEPPER, "+919999900012")
+    aliases = Aliases()
+    for kind, person, alias in (("user_id", PERSON, user_id), ("number_changed", moved_to, PERSON)):
+        link = {"person_key": person, "alias_key": alias, "kind": kind, "at": NOW}
+        aliases.apply(PersonAlias.model_validate(link))
+    said = {"standing": "opted_out", "source": "keyword", "proof": "inbound message wamid.1", "actor": user_id}
+    stop = {"event_id": "stop", "person_key": user_id, "at": NOW - timedelta(days=1)} | said
+    opted_in = {"person_key": PERSON, "standing": "opted_in", "source": "api"}
+    events = [
+        ConsentEvent.model_validate(each)
+        for each in (
+            opted_in | {"event_id": "in", "at": NOW - timedelta(days=2)},
+            stop,
+            stop | {"event_id": "stop-too", "person_key": PERSON},
+            stop | {"event_id": "carried", "person_key": moved_to, "source": "identity"},
+            opted_in | {"event_id": "next", "at": NOW + timedelta(days=1)},
+        )
+    ]
+    await running.log.write([Output(CONSENT_EVENTS, e.person_key, e.person_key, e, e.event_id, e.at) for e in events])
+    desk = ConsentDesk(PEPPER, running.log, Written(running.log), running.clock, aliases.names)
+    running.app.include_router(consent_router(desk))
+    found = (await look(running, "+919999900012")).json()
+    assert [each["standing"] for each in found["history"]] == ["opted_out", "opted_in"]
+    assert found["marketing"]["standing"] == found["marketing"]["denied"] == "opted_out"
+    former = (await look(running, PERSON)).json()
+    assert former["marketing"]["standing"] == "opted_in", "the next owner of the old number speaks for themselves"

@@ -111,7 +111,78 @@ async def test_what_is_right_in_a_half_wrong_body_is_applied(running: Running) -
     raw = orjson.dumps(body)
     assert (await running.webhook(raw)).status_code == 200
     assert len(running.log.on(WEBHOOK_EVENTS.name)) == 1
-    assert [each.value for each in running.log.raw()] == [raw]
+    assert [(orjson.loads(each.value or b""), dict(each.headers)["dlq-reason"]) for each in running.log.raw()] == [
+        ({"id": "1"}, b"entry[1] has no list of changes"),
+        ("text", b"entry[2] has no list of changes"),
+        ({"id": "2", "changes": [{"field": "x"}]}, b"entry[3].changes[0] has no field or no value"),
+        ({"id": "2", "changes": [{"field": "y", "value": []}]}, b"entry[3].changes[1] has no field or no value"),
+        ({"id": "2", "changes": [7]}, b"entry[3].changes[2] has no field or no value"),
+    ]
+
+
+@pytest.mark.req("B5")
+async def test_of_a_thousand_updates_three_malformed_leave_997(running: Running) -> None:
+    """Meta's greatest batch, over 12 numbers: what is no change goes to the DLQ alone, with its reason."""
+    numbers = [LONE, FIRST, *(f"10000000000{n:04}" for n in range(10))]
+    status = {"status": "sent", "timestamp": "1795156202"}
+    changes: list[object] = [
+        {
+            "field": "messages",
+            "value": {
+                "metadata": {"phone_number_id": numbers[n % 12]},
+                "statuses": [status | {"id": f"wamid.{n}"}],
+            },
+        }
+        for n in range(1000)
+    ]
+    changes[10], changes[500], changes[999] = "text", {"field": "messages", "value": None}, {"value": {}}
+    entries = [{"id": f"{n}", "changes": changes[n * 100 : n * 100 + 100]} for n in range(10)]
+    answer = await running.webhook(orjson.dumps({"entry": entries, "object": "whatsapp_business_account"}))
+    assert answer.status_code == 200
+    events = running.log.on(WEBHOOK_EVENTS.name)
+    assert [each.value["statuses"][0]["id"] for each in events] == [
+        f"wamid.{n}" for n in range(1000) if n not in (10, 500, 999)
+    ]
+    kept = [each for each in running.log.written if isinstance(each, Output)]
+    assert {each.key for each in kept} == set(numbers)
+    assert len({each.id for each in kept}) == 997
+    assert [dict(each.headers)["dlq-reason"] for each in running.log.raw()] == [
+        b"entry[0].changes[10] has no field or no value",
+        b"entry[5].changes[0] has no field or no value",
+        b"entry[9].changes[99] has no field or no value",
+    ]
+
+
+@pytest.mark.req("B5")
+async def test_half_an_emoji_in_one_name_does_not_cost_the_batch(running: Running) -> None:
+    body = payload("webhook_status_sent.json")
+    raw = orjson.dumps(body).replace(b"Asha Patil", rb"Asha \ud83d")
+    assert (await running.webhook(raw)).status_code == 200
+    (event,) = running.log.on(WEBHOOK_EVENTS.name)
+    assert event.value["contacts"][0]["profile"]["name"] == "Asha ?"
+    assert event.value["statuses"] == body["entry"][0]["changes"][0]["value"]["statuses"]
+    assert running.log.raw() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("Application/JSON;charset=UTF-8", 200),
+        ("application/vnd.meta+json", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("application/jsonp", 415),
+        ("", 415),
+    ],
+)
+async def test_a_webhook_is_json_by_its_own_word(running: Running, said: str, status: int) -> None:
+    raw = orjson.dumps(payload("webhook_status_sent.json"))
+    headers = {HEADER: sign(SECRET, raw), "content-type": said}
+    answer = await running.http.post("/webhooks/meta", content=raw, headers=headers)
+    assert answer.status_code == status
+    assert len(running.log.written) == (status == 200)
 
 
 async def test_a_body_above_the_limit_is_413_with_its_length_said(running: Running) -> None:

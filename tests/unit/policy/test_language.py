@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harkara.contracts.intents import Template
-from harkara.policy.language import in_language
+from harkara.policy.language import wordings
 
 CHAINS = {"mr": ("hi", "en"), "hi": ("en",), "pt": ("es",)}
 
@@ -49,18 +49,18 @@ MARATHI = {"language": "mr"}
 def test_the_first_language_of_the_chain_that_is_there(
     wanted: str | None, variants: list[dict[str, Any]], expected: str
 ) -> None:
-    found = in_language(template(*variants), wanted, CHAINS)
+    found = wordings(template(*variants), wanted, CHAINS)[0]
     assert found.language == expected
     assert found.variants == ()
     assert found.name == "daily_advice"
 
 
 def test_what_a_variant_does_not_give_is_the_templates_own() -> None:
-    assert in_language(template(HINDI), "hi", CHAINS) == Template(
+    assert wordings(template(HINDI), "hi", CHAINS)[0] == Template(
         name="daily_advice", language="hi", header="Advice", body=("आशा", "रखें")
     )
-    assert in_language(template(MARATHI), "mr", CHAINS).body == ("Asha", "hold")
-    assert in_language(template(HINDI | {"header": "सलाह"}), "hi", CHAINS).header == "सलाह"
+    assert wordings(template(MARATHI), "mr", CHAINS)[0].body == ("Asha", "hold")
+    assert wordings(template(HINDI | {"header": "सलाह"}), "hi", CHAINS)[0].header == "सलाह"
     named = Template.model_validate(
         {
             "name": "a",
@@ -69,9 +69,9 @@ def test_what_a_variant_does_not_give_is_the_templates_own() -> None:
             "variants": [{"language": "hi", "named": {"who": "आशा"}}],
         }
     )
-    assert in_language(named, "hi", CHAINS).named == {"who": "आशा"}
-    assert in_language(named, "en", CHAINS).named == {"who": "Asha"}
+    assert wordings(named, "hi", CHAINS)[0].named == {"who": "आशा"}
+    assert wordings(named, "en", CHAINS)[0].named == {"who": "Asha"}
 
 
 def test_a_chain_that_ends_in_no_language_of_the_template_leaves_it_as_it_is() -> None:
-    assert in_language(template(HINDI, language="ta"), "mr", {"mr": ("kn",)}).language == "ta"
+    assert wordings(template(HINDI, language="ta"), "mr", {"mr": ("kn",)})[0].language == "ta"

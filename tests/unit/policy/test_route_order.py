@@ -16,6 +16,7 @@ from harkara.policy.routing import MOST_TOLD, NoRoute, Planned, Surroundings, de
 from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, SECOND, TEMPLATE, TEXT, cleared, number, policy
 
 HOUR = timedelta(hours=1)
+UNKNOWN = "; of the template nothing is known"  # of which these tests tell nothing
 FAR = "100000000000007"
 
 
@@ -121,13 +122,14 @@ def test_each_candidate_says_why_it_stands_there() -> None:
     )  # fmt: skip
     reasons = {(each.phone_number_id, each.form): each.reason for each in planned.plan}
     assert reasons == {
-        (MINE, "template"): "by template; the person's number; quality RED; 10 of 500 left today",
+        (MINE, "template"): f"by template; the person's number; quality RED; 10 of 500 left today{UNKNOWN}",
         (OTHER, "session"): "customer service window open; another number of the pool; quality YELLOW; "
         "a queue of 20 minutes; paused",
-        (OTHER, "template"): "by template; another number of the pool; quality YELLOW; a queue of 20 minutes; paused",
+        (OTHER, "template"): "by template; another number of the pool; quality YELLOW; a queue of 20 minutes; "
+        f"paused{UNKNOWN}",
     }
     named = route(state(OTHER, verdict="halted"), sender=OTHER, home="advisors")
-    assert named.plan[-1].reason == "by template; named by the intent; halted"
+    assert named.plan[-1].reason == f"by template; named by the intent; halted{UNKNOWN}"
 
 
 def test_a_plan_waits_for_the_recipients_hours_and_its_window_must_last_that_long() -> None:
@@ -185,14 +187,18 @@ def test_the_record_of_a_plan_says_all_of_it() -> None:
     assert kept is not None and kept.step == "routing" and kept.policy_version == night.version and kept.at == NOW
     assert kept.verdict == {
         "outcome": "routed",
-        "plan": [{"phone_number_id": ALONE, "form": "template", "reason": "by template; named by the intent"}],
+        "plan": [
+            {"phone_number_id": ALONE, "form": "template", "reason": f"by template; named by the intent{UNKNOWN}"}
+        ],
+        "language": "en",
         "due": NOW.isoformat(),
         "hours": [{"start": "2026-11-21T00:25:00Z", "end": "2026-11-21T00:35:00Z"}, *later_mornings(1)],
         "exception": "morning",
     }
     plain = decision_of(route(home=ALONE), policy().version, NOW)
-    assert plain is not None and plain.verdict.keys() == {"outcome", "plan", "due"}
-    assert set(plain.inputs) == {"home", "person_key", "sender", "category", "template", "expires_at"}
+    assert plain is not None and plain.verdict.keys() == {"outcome", "plan", "due", "language"}
+    told = {"home", "person_key", "sender", "category", "template", "template_name", "languages", "expires_at"}
+    assert set(plain.inputs) == told
     refused = plan(cleared(content=TEXT), policy(), Surroundings({}, {}), NOW)
     kept = decision_of(refused, policy().version, NOW)
     assert kept is not None
@@ -226,4 +232,4 @@ def test_a_pause_ends_at_its_time_and_a_queue_is_long_after_ten_minutes() -> Non
     assert order(route(ends))[0] == MINE
     assert order(route(ends.model_copy(update={"until": NOW + timedelta(microseconds=1)})))[0] == OTHER
     ten_minutes = route(queue(MINE, queued=48_000, limit=1000, used=950))
-    assert ten_minutes.plan[0].reason == "by template; the person's number; 50 of 1000 left today"
+    assert ten_minutes.plan[0].reason == f"by template; the person's number; 50 of 1000 left today{UNKNOWN}"

@@ -165,3 +165,26 @@ def test_a_row_of_before_resumes_were_shown_is_written_anew() -> None:
     del row["resumed_at"]
     known = next_row(row, facts(command("resume", 3)), after(4))
     assert known is not None and known["resumed_at"] is not None
+
+
+@pytest.mark.req("FHL-12")
+def test_a_number_is_shown_as_connected_disconnected_or_banned_by_the_newest_word() -> None:
+    seen = [
+        event("health", 1, connection="CONNECTED"),
+        event("health", 30, "webhook", connection="BANNED", availability="BLOCKED"),
+        event("quality", 31, "webhook", quality="GREEN"),
+    ]
+    for order in (seen, seen[::-1]):  # a webhook that Meta repeats for days overwrites nothing that was said since
+        row = next_row(first_row(NUMBER, "pool-a", AT), facts(*order), after(40))
+        assert row is not None and NumberState.model_validate(row).connection == "BANNED"
+    later = facts(*seen, event("health", 60, connection="DISCONNECTED"))
+    row = next_row(first_row(NUMBER, "pool-a", AT), later, after(61))
+    assert row is not None and NumberState.model_validate(row).connection == "DISCONNECTED"
+
+
+@pytest.mark.req("WHK-11")
+def test_an_old_notice_never_overwrites_what_was_said_since() -> None:
+    newest = facts(event("quality", 100, quality="GREEN"), event("health", 100, availability="AVAILABLE"))
+    stale = event("quality", -7 * 86_400, "webhook", quality="RED", availability="LIMITED", connection="BANNED")
+    known = facts(event("quality", 100, quality="GREEN"), event("health", 100, availability="AVAILABLE"), stale)
+    assert (known.quality, known.availability) == (newest.quality, newest.availability) == ("GREEN", "AVAILABLE")

@@ -13,6 +13,7 @@ from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.numbers import NumberState, QueueState
 from harkara.contracts.topics import CLEARED_INTENTS, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS
 from harkara.contracts.webhooks import ServiceWindow
+from harkara.policy.known import FEWEST_BEFORE_SWEEP, Known
 from harkara.policy.routing import Surroundings, plan
 from harkara.runtime.clock import ManualClock
 from harkara.runtime.kafka import Output
@@ -56,7 +57,7 @@ def window(pnid: str, person: str, at: datetime) -> ServiceWindow:
 
 
 def test_windows_only_move_forward() -> None:
-    known = effects.Known(ManualClock(NOW))
+    known = Known(ManualClock(NOW).now)
     for at in (NOW - 2 * HOUR, NOW - HOUR, NOW - 3 * HOUR):
         known.apply(SERVICE_WINDOWS, f"{ALONE}:{PERSON}", window(ALONE, PERSON, at))
     assert known.around(PERSON, [ALONE, FIRST]).last_inbound_at == {ALONE: NOW - HOUR}
@@ -66,7 +67,7 @@ def test_windows_only_move_forward() -> None:
 
 
 def test_the_number_state_of_the_highest_version_is_kept() -> None:
-    known = effects.Known(ManualClock(NOW))
+    known = Known(ManualClock(NOW).now)
     for version, verdict in ((2, "halted"), (1, "open")):
         fields = {"phone_number_id": ALONE, "home": ALONE, "version": version, "verdict": verdict, "updated_at": NOW}
         known.apply(NUMBER_STATE, ALONE, NumberState.model_validate(fields))
@@ -75,10 +76,10 @@ def test_the_number_state_of_the_highest_version_is_kept() -> None:
 
 def test_memory_follows_the_open_windows() -> None:
     clock = ManualClock(NOW)
-    known = effects.Known(clock)
+    known = Known(clock.now)
     known.apply(SERVICE_WINDOWS, "", window(ALONE, "long ago", NOW - 24 * HOUR))
     assert known.open_windows() == 0
-    for n in range(effects.FEWEST_BEFORE_SWEEP):
+    for n in range(FEWEST_BEFORE_SWEEP):
         known.apply(SERVICE_WINDOWS, "", window(ALONE, f"{n}", NOW))
     clock.advance(25 * 3600)
     known.apply(SERVICE_WINDOWS, "", window(ALONE, "newest", clock.now()))
@@ -131,7 +132,7 @@ def test_a_policy_in_force_is_on_record_once() -> None:
 
 
 def test_a_tombstone_forgets_what_its_topic_says_alone() -> None:
-    known = effects.Known(ManualClock(NOW))
+    known = Known(ManualClock(NOW).now)
     fields = {"phone_number_id": ALONE, "home": ALONE, "version": 1, "verdict": "halted", "updated_at": NOW}
     known.apply(NUMBER_STATE, ALONE, NumberState.model_validate(fields))
     counts = dict.fromkeys(
@@ -156,7 +157,7 @@ def incoming_of(event: ClearedIntent) -> Incoming:
 
 def test_a_changed_policy_counts_from_the_next_intent() -> None:
     clock = ManualClock(NOW)
-    router = effects.Router(policy(), effects.Known(clock), clock)
+    router = effects.Router(policy(), Known(clock.now), clock)
     incoming = incoming_of(cleared())
     before = [o.event for o in router.route(incoming) if isinstance(o.event, DispatchOrder)]
     router.follow(policy(routing=NIGHT))

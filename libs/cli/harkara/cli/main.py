@@ -15,9 +15,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from harkara.cli import reference
+from harkara.cli.audit import audit
+from harkara.cli.consent import consent
 from harkara.cli.demo import Options, run_demo
 from harkara.cli.explain import explain
 from harkara.cli.policy import policy
+from harkara.cli.runs import runs
+from harkara.cli.simulate import simulate
 from harkara.contracts.topics import TOPICS
 from harkara.devstack.dev_environment import SERVICES
 from harkara.devstack.errors import DevstackError
@@ -32,7 +36,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Harkara deli
 topics = typer.Typer(no_args_is_help=True, help="The topics of the table.")
 app.add_typer(topics, name="topics")
 app.add_typer(policy, name="policy")
+app.add_typer(audit, name="audit")
+app.add_typer(runs, name="run")
+app.add_typer(consent, name="consent")
 app.command()(explain)
+app.command()(simulate)
 console = Console()
 
 EXAMPLES = Path("examples")
@@ -41,7 +49,7 @@ KEPT_RUNS = 4  # beside the new one; each holds up to 100 MB of Kafka and Postgr
 UP = Path(".harkara/up")  # `up` keeps its data over restarts
 KILLABLE = (
     "ingestion", "compliance-guard", "window-router", "dispatcher", "message-state", "quality-monitor", "sla-tracker",
-    "console",
+    "template-manager", "outcome-notifier", "console",
 )  # fmt: skip
 
 

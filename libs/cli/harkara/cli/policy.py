@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from harkara.cli.whatif import whatif
 from harkara.policy.governance import load_with_notes
 from harkara.policy.governance_file import GovernanceError
 from harkara.policy.schema import schema_text
@@ -34,6 +35,9 @@ def check(
         console.print(f"[yellow]{escape(f'{file.name}: {note}')}", highlight=False)
     counts = f"{len(governance.numbers)} numbers, {len(governance.pools)} pools"
     console.print(f"[green]{escape(file.name)} is right[/green]: {counts}, policy version {governance.version}")
+
+
+policy.command()(whatif)
 
 
 @policy.command()

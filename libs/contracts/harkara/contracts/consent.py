@@ -19,7 +19,7 @@ from harkara.contracts.intents import Strict
 Purpose = Literal["marketing", "transactional"]
 Standing = Literal["opted_in", "opted_out", "paused", "blocked"]
 Change = Literal["opted_in", "opted_out", "paused", "resumed", "blocked"]
-Source = Literal["keyword", "api", "kafka", "meta_preference", "meta_error", "operator", "import"]
+Source = Literal["keyword", "api", "kafka", "meta_preference", "meta_error", "operator", "import", "identity"]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(_[A-Za-z]{2,4})?$")]
 Origin = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]
 Proof = Annotated[str, StringConstraints(max_length=200)]
@@ -188,6 +188,26 @@ def advance_consent(current: ConsentState | None, event: ConsentEvent) -> Consen
     update: dict[str, object] = {str(purpose): word for purpose, word in shown.items()}
     update["heard"] = more
     return state.model_copy(update=update | _language(state, event))
+
+
+def joined_words(a: Heard, b: Heard) -> Heard:
+    """What one person said under two names: of each kind of word the latest."""
+    return Heard(
+        word=_latest_word(a.word, b.word),
+        at_meta=_latest_word(a.at_meta, b.at_meta),
+        pause=_latest_word(a.pause, b.pause),
+        resumed_at=_latest_instant(a.resumed_at, b.resumed_at),
+        block=_latest_word(a.block, b.block),
+        revoked_until=_latest_instant(a.revoked_until, b.revoked_until),
+    )
+
+
+def _latest_word(a: PurposeConsent | None, b: PurposeConsent | None) -> PurposeConsent | None:
+    return a if b is None else _later(a, b)
+
+
+def _latest_instant(a: datetime | None, b: datetime | None) -> datetime | None:
+    return a if b is None else _latest(a, b)
 
 
 def _alone(word: PurposeConsent | None) -> Heard:

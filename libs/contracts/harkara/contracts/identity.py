@@ -7,12 +7,37 @@ import hashlib
 import hmac
 
 
-def person_key(pepper: bytes, phone: str) -> str:
-    """HMAC-SHA-256(pepper, E.164 digits), 32 hexadecimal characters: the person in every event but the send path's.
+def person_key(pepper: bytes, name: str) -> str:
+    """HMAC-SHA-256(pepper, canonical name), 32 hexadecimal characters: the person in every event but the send path's.
 
-    `phone` may come with or without a plus sign, as Meta's `wa_id` has none.
+    `name` is a phone number, with or without a plus sign, as Meta's `wa_id` has none; or a business-scoped user id.
     """
-    return hmac.new(pepper, phone.lstrip("+").encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(pepper, canonical_name(name).encode(), "sha256")[:16].hex()
+
+
+def canonical_name(name: str) -> str:
+    """The one form of a phone number that has two: E.164 as it is dialled today, without the plus sign (B17).
+
+    A `wa_id` keeps the form in which the number was first registered (Meta; fact sheet 8.6). Brazil: mobile numbers of
+    eight digits, 6 to 9 first, got a 9 in front. Mexico: the 1 after 52 was given up. Argentina: the 9 after 54 is
+    written. Anything else, a user id too, is taken as it is.
+    """
+    digits = name.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()):
+        return name.lstrip("+")
+    if len(digits) == 12 and digits.startswith("55") and digits[4] in "6789":
+        return f"{digits[:4]}9{digits[4:]}"
+    if len(digits) == 13 and digits.startswith("521"):
+        return f"52{digits[3:]}"
+    if len(digits) == 12 and digits.startswith("54") and digits[2] != "9":
+        return f"549{digits[2:]}"
+    return digits
+
+
+def is_phone(name: object) -> bool:
+    """Whether a name of Meta's is a phone number: a user id may stand in `from` and `wa_id` as well."""
+    digits = name.removeprefix("+") if isinstance(name, str) else ""
+    return 7 <= len(digits) <= 15 and digits.isascii() and digits.isdigit() and not digits.startswith("0")
 
 
 def derived_message_id(api_key_id: str, idempotency_key: str, row: int) -> str:

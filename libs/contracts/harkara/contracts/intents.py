@@ -34,9 +34,9 @@ class Text(Strict):
 
 
 class Media(Strict):
-    """An uploaded media id or a link; `filename` for documents only, no caption for audio (Meta)."""
+    """An uploaded media id or a link; `filename` for documents only, no caption for audio and stickers (Meta)."""
 
-    type: Literal["image", "video", "audio", "document"]
+    type: Literal["image", "video", "audio", "document", "sticker"]
     id: str | None = None
     link: Annotated[str, StringConstraints(pattern=r"^https://", max_length=2048)] | None = None
     caption: Annotated[str, StringConstraints(max_length=1024)] | None = None
@@ -46,8 +46,8 @@ class Media(Strict):
     def _one_source(self) -> Media:
         if (self.id is None) == (self.link is None):
             raise ValueError("give either id or link")
-        if self.type == "audio" and self.caption is not None:
-            raise ValueError("audio takes no caption")
+        if self.type in ("audio", "sticker") and self.caption is not None:
+            raise ValueError(f"{self.type} takes no caption")
         if self.type != "document" and self.filename is not None:
             raise ValueError("filename is for documents")
         return self
@@ -104,7 +104,8 @@ class SendIntent(Strict, Event):
     `message_id` is the producer's own: writing the same id with the same intent again is harmless, with another
     intent it is refused as `idempotency_conflict`. `fallback_template` is used when the service window is closed.
     `language` is the person's, `time_zone` theirs (an IANA name; else their number's); `send_window` names hours of the
-    policy file in which alone it may go.
+    policy file in which alone it may go. `dry_run`: it goes the whole way to its lane, which writes down what it would
+    have sent, and when, and calls nobody.
     """
 
     ce_type: ClassVar[str] = "harkara.send-intent.v1"
@@ -125,6 +126,7 @@ class SendIntent(Strict, Event):
     language: Language | None = None
     time_zone: ZoneName | None = None
     send_window: WindowName | None = None
+    dry_run: bool = False
     metadata: Annotated[dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=16)] = Field(
         default_factory=dict
     )
@@ -184,9 +186,9 @@ class DispatchOrder(Event):
     """A route plan: the lane of `home` tries the candidates in order. `session` and `template` are the two contents.
 
     `answers`: it confirms what the person wrote then (see ClearedIntent). `hours`: when calls may start, in order and
-    apart; empty: at any time. `redrive` is set in the copy on the DLQ where Meta surely has no attempt: the attempt
-    after which the message ended. Written to its topic again, the copy lets the message go on from there; if it lives,
-    or has ended after a later attempt, nothing happens.
+    apart; empty: at any time. `dry_run`: it is worked off without a call. `redrive` is set in the copy on the DLQ where
+    Meta surely has no attempt: the attempt after which the message ended. Written to its topic again, the copy lets the
+    message go on from there; if it lives, or has ended after a later attempt, nothing happens.
     """
 
     ce_type: ClassVar[str] = "harkara.dispatch-order.v1"
@@ -206,6 +208,7 @@ class DispatchOrder(Event):
     expires_at: Instant
     received_at: Instant
     duplicate_ok: bool = False
+    dry_run: bool = False
     hours: tuple[Span, ...] = ()
     policy_version: str
     answers: Instant | None = None

@@ -3,6 +3,8 @@
 One total order, three phases: the policy's, the lane's, the effect's. Evidence of an effect outranks every end
 without one. The state is, per attempt, the maximum (phase, rank) of the events seen, and per status the earliest
 time: a pointwise maximum, so any order and any repetition of the same events gives the same state.
+
+Marks are phase 0: what was noticed about a message (nothing is heard of it), below everything that happened to it.
 """
 
 from __future__ import annotations
@@ -18,40 +20,49 @@ from harkara.contracts.event import Decision, Event, Home, Instant, Reason
 PolicyStatus = Literal["received", "cleared", "routed", "rejected"]
 LaneStatus = Literal[
     "queued", "scheduled", "held", "attempting", "retrying", "in_doubt",
-    "cancelled", "expired", "failed_unsent", "unknown",
+    "cancelled", "expired", "failed_unsent", "unknown", "rehearsed",
 ]  # fmt: skip
 EffectStatus = Literal["submitted", "sent", "failed", "delivered", "read", "played"]
+MarkStatus = Literal["silent", "presumed_dropped"]
 Status = Literal[
     "received", "cleared", "routed", "rejected",
     "queued", "scheduled", "held", "attempting", "retrying", "in_doubt",
-    "cancelled", "expired", "failed_unsent", "unknown",
+    "cancelled", "expired", "failed_unsent", "unknown", "rehearsed",
     "submitted", "sent", "failed", "delivered", "read", "played",
+    "silent", "presumed_dropped",
 ]  # fmt: skip
 
+MARK_RANK: dict[str, int] = {"silent": 0, "presumed_dropped": 1}
 POLICY_RANK: dict[str, int] = {"received": 0, "cleared": 1, "routed": 2, "rejected": 3}
 EFFECT_RANK: dict[str, int] = {"submitted": 0, "sent": 1, "failed": 2, "delivered": 3, "read": 4, "played": 5}
+_FIXED_RANK = MARK_RANK | POLICY_RANK | EFFECT_RANK
+_PHASE = dict.fromkeys(MARK_RANK, 0) | dict.fromkeys(POLICY_RANK, 1) | dict.fromkeys(EFFECT_RANK, 3)
 REACHED = frozenset({"delivered", "read", "played"})
-ENDS_WITHOUT_EFFECT = frozenset({"rejected", "cancelled", "expired", "failed_unsent", "unknown"})
+ENDS_WITHOUT_EFFECT = frozenset({"rejected", "cancelled", "expired", "failed_unsent", "unknown", "rehearsed"})
 ENDS = ENDS_WITHOUT_EFFECT | REACHED | {"failed"}
 """Statuses after which nothing more is expected (`sent` may stay for ever: the recipient's phone is off)."""
 
 
 class Pricing(Event):
-    """What Meta says it charged (`pricing` of a status webhook)."""
+    """What Meta says it charged (`pricing` of a status webhook), and the conversation it named until v23."""
 
     ce_type: ClassVar[str] = "harkara.pricing.v1"
     category: str | None = None
     type: str | None = None
     model: str | None = None
     billable: bool | None = None
+    conversation: str | None = None
+    origin: str | None = None
 
 
 class MessageLifecycle(Event):
     """One step of one message.
 
-    `rank` is fixed by the status in phases 1 and 3 and is the lane's journal sequence in phase 2. `attempt` is 0 before
+    `rank` is fixed by the status, but in phase 2 it is the lane's journal sequence. `attempt` is 0 before
     a lane has the message; in a lane, the number of the attempt it belongs to: a hold, retry or cancellation after
     attempt n belongs to n + 1. `message_id` None: a status of Meta's without our callback data, joined by `wamid`.
+    `reached_key` is the person as Meta names the recipient's phone: where it is another than `person_key`, the `wa_id`
+    is not the number that was written to. It is kept beside it and never takes its place.
     """
 
     ce_type: ClassVar[str] = "harkara.message-lifecycle.v1"
@@ -72,6 +83,7 @@ class MessageLifecycle(Event):
     run_id: str | None = None
     producer: str | None = None
     person_key: str | None = None
+    reached_key: str | None = None
     category: str | None = None
     received_at: Instant | None = None
     decision: Decision | None = None
@@ -81,7 +93,7 @@ class MessageLifecycle(Event):
     def _rank_of_status(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(status := data.get("status"), str):
             return data  # the field's own check says what is wrong with it
-        fixed = POLICY_RANK.get(status, EFFECT_RANK.get(status))
+        fixed = _FIXED_RANK.get(status)
         if fixed is not None:
             return {**data, "rank": fixed}
         rank = data.get("rank", -1)
@@ -91,24 +103,30 @@ class MessageLifecycle(Event):
 
     @property
     def phase(self) -> int:
-        """1 policy, 2 lane, 3 effect."""
-        return 1 if self.status in POLICY_RANK else 3 if self.status in EFFECT_RANK else 2
+        """0 mark, 1 policy, 2 lane, 3 effect."""
+        return _PHASE.get(self.status, 2)
 
 
 State = dict[str, Any]
 """A message's state as it is published on `message-state` (schema: MessageState)."""
 
 FACTS = ("run_id", "producer", "person_key", "category", "received_at")
-EVIDENCE = ("phone_number_id", "wamid", "form", "template", "error_code", "reason", "hold_until", "pricing")
-CARRIED = ("wamid", "phone_number_id", "form", "template", "pricing")  # evidence that a later status need not repeat
+EVIDENCE = (
+    "phone_number_id", "wamid", "form", "template", "error_code", "reason", "hold_until", "pricing", "reached_key",
+)  # fmt: skip
+CARRIED = ("wamid", "phone_number_id", "form", "template", "pricing", "reached_key")
+"""Evidence that a later status need not repeat."""
 
 
 class MessageState(Event):
     """The state of one message, as readers of `message-state` see it.
 
     `attempts` maps the attempt's number to {phase, rank, status, at, seen: {status: earliest time}, ...evidence}.
-    `first_seen` is the earliest time of each status over all attempts. `duplicate` is True when two attempts reached
-    the person. `anomalies` names what should not be, for example `failed_after_delivered`. `version` grows with
+    `first_seen` is the earliest time of each status over all attempts, marks included. `duplicate` is True when two
+    attempts reached the person. `billing` maps the wamid of each delivery of which Meta said a price to {category,
+    type, model, billable}: one entry a wamid, however many statuses repeat it.
+
+    `anomalies` names what should not be, for example `failed_after_delivered`. `version` grows with
     the events that changed the state; of two records of a message the one with the higher version is the newer.
     """
 
@@ -127,6 +145,7 @@ class MessageState(Event):
     first_seen: dict[str, Instant] = Field(default_factory=dict)
     duplicate: bool = False
     anomalies: tuple[str, ...] = ()
+    billing: dict[str, Pricing] = Field(default_factory=dict)
     version: int = 0
 
 
@@ -147,7 +166,7 @@ def advance(current: State | None, event: MessageLifecycle) -> State:
         "message_id": event.message_id if current is None else current["message_id"],
         "home": event.home if current is None else min(current["home"], event.home),
         "facts": facts,
-        "attempts": dict(sorted(attempts.items(), key=lambda item: int(item[0]))),
+        "attempts": attempts if len(attempts) == 1 else dict(sorted(attempts.items(), key=lambda item: int(item[0]))),
         "version": 1 if current is None else current["version"] + 1,
     }
     return {**state, **_shown(state["attempts"])}
@@ -156,25 +175,42 @@ def advance(current: State | None, event: MessageLifecycle) -> State:
 def _joined_attempt(seen: dict[str, Any] | None, event: MessageLifecycle, data: dict[str, Any]) -> dict[str, Any]:
     top = {"phase": event.phase, "rank": event.rank, "status": event.status, "at": data["at"]}
     top |= {key: data[key] for key in EVIDENCE if key in data}
+    if "pricing" in top:
+        top["pricing"] = top["pricing"] | {"said_with": event.status}
     times = {event.status: data["at"]}
     if seen is None:
         return {**top, "seen": times}
     merged = dict(seen["seen"])
     merged[event.status] = min(merged.get(event.status, data["at"]), data["at"])
     before = {key: value for key, value in seen.items() if key != "seen"}
-    winner = top if _precedence(top) > _precedence(before) else before
+    winner = top if _outranks(top, before) else before
     joined = {**winner, "at": merged[winner["status"]]}
     for key in CARRIED:
-        values = [entry[key] for entry in (top, before) if key in entry]
-        if values:
-            joined[key] = max(values, key=_canonical)  # the same in practice; the maximum keeps the join commutative
+        new, old = top.get(key), before.get(key)
+        if new is None or old is None or new == old:
+            value = old if new is None else new
+        else:
+            value = max(new, old, key=_weight)  # the same in practice; the maximum keeps the join commutative
+        if value is not None:
+            joined[key] = value
     return {**joined, "seen": dict(sorted(merged.items()))}
 
 
-def _precedence(evidence: dict[str, Any]) -> tuple[int, int, bytes]:
-    """Phase, rank, then a total order over the rest that depends on no arrival order."""
+def _outranks(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    """By phase and rank, then by a total order over the rest that depends on no arrival order."""
+    ours, theirs = (new["phase"], new["rank"]), (old["phase"], old["rank"])
+    return ours > theirs if ours != theirs else _rest(new) > _rest(old)
+
+
+def _rest(evidence: dict[str, Any]) -> bytes:
     rest = {key: evidence[key] for key in ("error_code", "reason", "hold_until") if key in evidence}
-    return evidence["phase"], evidence["rank"], _canonical([evidence["status"], rest])
+    return _canonical([evidence["status"], rest])
+
+
+def _weight(value: Any) -> tuple[int, bytes]:
+    """Of two values of one attempt the heavier is kept: of prices the one said last, since Meta charges on delivery."""
+    said_with = value.get("said_with") if isinstance(value, dict) else None
+    return EFFECT_RANK.get(said_with, -1) if isinstance(said_with, str) else -1, _canonical(value)
 
 
 def _sortable(at: datetime) -> str:
@@ -214,6 +250,16 @@ def _shown(attempts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "first_seen": dict(sorted(first_seen.items())),
         "duplicate": len(reached) > 1,
         "anomalies": _anomalies(numbered),
+        "billing": _billing(numbered),
+    }
+
+
+def _billing(numbered: list[tuple[int, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """What Meta charged, once per wamid: a price is owed on delivery (Meta, pricing), and `sent` only foretells it."""
+    return {
+        entry["wamid"]: {key: value for key, value in entry["pricing"].items() if key != "said_with"}
+        for _, entry in numbered
+        if "wamid" in entry and "pricing" in entry and REACHED & entry["seen"].keys()
     }
 
 

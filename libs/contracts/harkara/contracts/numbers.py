@@ -16,7 +16,11 @@ halted: nothing until an operator resumes."""
 
 
 class NumberEvent(Event):
-    """Something was seen about a number: by the poll of health_status, by a webhook, or by the dispatcher's calls."""
+    """Something was seen about a number: by the poll of health_status, by a webhook, or by the dispatcher's calls.
+
+    `connection` is Meta's word for the number's registration (CONNECTED, DISCONNECTED, BANNED, ...; fact sheet 1.5).
+    `messaging_limit`: how many people outside a service window the portfolio may write to in 24 hours; -1: no limit.
+    """
 
     ce_type: ClassVar[str] = "harkara.number-event.v1"
     phone_number_id: str
@@ -27,6 +31,8 @@ class NumberEvent(Event):
     availability: Availability | None = None
     quality: Quality | None = None
     hold_until: Instant | None = None
+    connection: str | None = None
+    messaging_limit: int | None = None
     reason: Reason | None = None
 
 
@@ -45,7 +51,8 @@ class NumberCommand(Event):
 
 class NumberState(Event):
     """What a number may do now. `version` only grows: a reader keeps the highest. `resumed_at`: when an operator last
-    resumed it; what a lane holds since before that is released."""
+    resumed it; what a lane holds since before that is released. `connection`: CONNECTED, DISCONNECTED, BANNED or
+    another word of Meta's for its registration; shown, while the verdict decides."""
 
     ce_type: ClassVar[str] = "harkara.number-state.v1"
     phone_number_id: str
@@ -54,6 +61,7 @@ class NumberState(Event):
     verdict: Verdict
     availability: Availability = "UNKNOWN"
     quality: Quality = "UNKNOWN"
+    connection: str = "UNKNOWN"
     until: Instant | None = None
     latched: bool = False
     reason: Reason | None = None

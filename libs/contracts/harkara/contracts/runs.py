@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from harkara.contracts.event import Event, Home, Instant, Value
 from harkara.contracts.intents import SendIntent
 
@@ -23,7 +25,13 @@ class AudienceRow(Event):
 
 
 class SendRun(Event):
-    """A run as accepted. `expected` is the number of rows on `run-audience`, `audience_hash` is of the frozen rows."""
+    """A run as accepted. `expected` is the number of rows on `run-audience`, `audience_hash` is of the frozen rows.
+
+    `filters` are those that chose its recipients out of the list that was given, `left_out` how many they left out.
+    `verdicts` is what the policy was expected to say when the run was accepted, as counts by verdict and by reason
+    (`refused:opted_out`), under `policy_version`, each recipient's in `verdict_hash`; empty where it was not asked.
+    `dry_run`: nobody is called.
+    """
 
     ce_type: ClassVar[str] = "harkara.send-run.v1"
     run_id: str
@@ -34,6 +42,12 @@ class SendRun(Event):
     audience_hash: str
     deadline: Instant | None = None
     created_at: Instant
+    filters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    left_out: int = 0
+    verdicts: dict[str, int] = Field(default_factory=dict)
+    verdict_hash: str | None = None
+    policy_version: str | None = None
+    dry_run: bool = False
 
 
 class RunCounts(Value):

@@ -17,14 +17,18 @@ from harkara.contracts.intents import ClearedIntent, DispatchOrder, SendIntent
 from harkara.contracts.journal import JournalRecord
 from harkara.contracts.lifecycle import MessageLifecycle, MessageState
 from harkara.contracts.numbers import NumberCommand, NumberEvent, NumberState, QueueState
+from harkara.contracts.outcomes import MessageOutcome
+from harkara.contracts.persons import PersonAlias
 from harkara.contracts.runs import AudienceRow, RunProgress, SendRun, SlaEvent
+from harkara.contracts.template_state import TemplateState
+from harkara.contracts.templates import TemplateEvent
 from harkara.contracts.webhooks import InboundMessage, ServiceWindow, WebhookChange
 
 UPSTREAM = "upstream producers"
 DAY_MS = 24 * 3600 * 1000
 LARGEST_RECORD_BYTES = 4 * 1024 * 1024  # a webhook is at most 3 MB (Meta); an event is far smaller
 
-PartitionedBy = Literal["home", "run", "person", "phone number id or WABA id", "source"]
+PartitionedBy = Literal["home", "run", "person", "phone number id or WABA id", "WABA id", "source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Topic:
             events=self.events,
             key=self.key,
             partitioned_by="source",
-            writers=self.readers,
+            writers=tuple(reader for reader in self.readers if reader != UPSTREAM),
             readers=("console",),
             retention_days=30,
             personal_data=self.personal_data,
@@ -88,8 +92,8 @@ RUN_AUDIENCE = Topic(
     personal_data=True, about="the frozen recipients of accepted runs; the emitter turns them into intents",
 )  # fmt: skip
 SEND_COMMANDS = Topic(
-    "send-commands", (SendCommand,), "home", "home", ("console",), ("dispatcher",), 7,
-    about="cancel, prioritise, resolve",
+    "send-commands", (SendCommand,), "home", "home", ("ingestion", "console"), ("dispatcher",), 7,
+    about="cancel, pause, resume, prioritise, resolve",
 )  # fmt: skip
 CLEARED_INTENTS = Topic(
     "cleared-intents", (ClearedIntent,), "home", "home", ("compliance-guard",), ("window-router",), 7,
@@ -116,21 +120,26 @@ WEBHOOK_EVENTS = Topic(
 )  # fmt: skip
 MESSAGE_LIFECYCLE = Topic(
     "message-lifecycle", (MessageLifecycle,), "home", "home",
-    ("ingestion", "compliance-guard", "window-router", "dispatcher"),
+    ("ingestion", "compliance-guard", "window-router", "dispatcher", "message-state"),
     ("message-state", "dispatcher", "sla-tracker", "console"), 30,
     about="every step of every message",
 )  # fmt: skip
 MESSAGE_STATE = Topic(
-    "message-state", (MessageState,), "message id", "home", ("message-state",), ("console", UPSTREAM), compacted=True,
+    "message-state", (MessageState,), "message id", "home", ("message-state",),
+    ("console", "outcome-notifier", UPSTREAM), compacted=True,
     about="each message's current state: the changelog of its table",
+)  # fmt: skip
+MESSAGE_OUTCOMES = Topic(
+    "message-outcomes", (MessageOutcome,), "home", "home", ("outcome-notifier",), ("outcome-notifier", UPSTREAM), 7,
+    about="what producers are told: sent, delivered, read, failed",
 )  # fmt: skip
 INBOUND_MESSAGES = Topic(
     "inbound-messages", (InboundMessage,), "home", "home", ("ingestion",),
     ("compliance-guard", "dispatcher"), 7, personal_data=True, about="what people wrote to our numbers",
 )  # fmt: skip
 SERVICE_WINDOWS = Topic(
-    "service-windows", (ServiceWindow,), "phone number id and person", "home", ("ingestion",), ("window-router",),
-    compacted=True, about="when each person last wrote to each number",
+    "service-windows", (ServiceWindow,), "phone number id and person", "home", ("ingestion",),
+    ("window-router", "ingestion"), compacted=True, about="when each person last wrote to each number",
 )  # fmt: skip
 CONSENT_REQUESTS = Topic(
     "consent-requests", (ConsentRequest,), "phone", "person", (UPSTREAM,), ("compliance-guard",), 7,
@@ -141,8 +150,14 @@ CONSENT_EVENTS = Topic(
     ("compliance-guard",), about="every change of consent, for ever",
 )  # fmt: skip
 CONSENT_STATE = Topic(
-    "consent-state", (ConsentState,), "person", "person", ("compliance-guard",), ("compliance-guard", "dispatcher"),
-    compacted=True, about="each person's consent; the changelog of the guard's projection",
+    "consent-state", (ConsentState,), "person", "person", ("compliance-guard",),
+    ("compliance-guard", "dispatcher", "ingestion"), compacted=True,
+    about="each person's consent; the changelog of the guard's projection",
+)  # fmt: skip
+PERSON_IDENTITIES = Topic(
+    "person-identities", (PersonAlias,), "person and alias", "person", ("ingestion",),
+    ("compliance-guard", "window-router", "ingestion"), compacted=True,
+    about="under which names the same person is known: phone, business-scoped user id, before and after a change",
 )  # fmt: skip
 NUMBER_EVENTS = Topic(
     "number-events", (NumberEvent,), "home", "home", ("ingestion", "dispatcher", "quality-monitor"),
@@ -154,8 +169,17 @@ NUMBER_COMMANDS = Topic(
 )  # fmt: skip
 NUMBER_STATE = Topic(
     "number-state", (NumberState,), "phone number id", "home", ("quality-monitor",),
-    ("window-router", "dispatcher", "ingestion", "console", "quality-monitor"), compacted=True,
+    ("window-router", "dispatcher", "ingestion", "message-state", "console", "quality-monitor"), compacted=True,
     about="what each number may do now",
+)  # fmt: skip
+TEMPLATE_EVENTS = Topic(
+    "template-events", (TemplateEvent,), "WABA id, name and language", "WABA id",
+    ("ingestion", "template-manager", "dispatcher"), ("template-manager",), 30, about="what was seen about templates",
+)  # fmt: skip
+TEMPLATE_STATE = Topic(
+    "template-state", (TemplateState,), "WABA id, name and language", "WABA id", ("template-manager",),
+    ("window-router", "dispatcher", "ingestion", "template-manager"), compacted=True,
+    about="status, category, values and quality of each template; the changelog of template-manager's table",
 )  # fmt: skip
 SEND_RUNS = Topic(
     "send-runs", (SendRun,), "run id", "run", ("ingestion",), ("ingestion", "sla-tracker", "console"), compacted=True,
@@ -177,14 +201,16 @@ AUDIT_LOG = Topic(
 STREAMS: tuple[Topic, ...] = (
     SEND_INTENTS, SEND_INTENTS_URGENT, RUN_AUDIENCE, SEND_COMMANDS, CLEARED_INTENTS, CLEARED_INTENTS_URGENT,
     DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, DISPATCH_JOURNAL, QUEUE_STATE, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE,
-    MESSAGE_STATE, INBOUND_MESSAGES, SERVICE_WINDOWS, CONSENT_REQUESTS, CONSENT_EVENTS, CONSENT_STATE,
-    NUMBER_EVENTS, NUMBER_COMMANDS, NUMBER_STATE, SEND_RUNS, RUN_PROGRESS, SLA_EVENTS, AUDIT_LOG,
+    MESSAGE_STATE, MESSAGE_OUTCOMES, INBOUND_MESSAGES, SERVICE_WINDOWS, CONSENT_REQUESTS, CONSENT_EVENTS, CONSENT_STATE,
+    PERSON_IDENTITIES, NUMBER_EVENTS, NUMBER_COMMANDS, NUMBER_STATE, TEMPLATE_EVENTS, TEMPLATE_STATE, SEND_RUNS,
+    RUN_PROGRESS, SLA_EVENTS, AUDIT_LOG,
 )  # fmt: skip
 
 QUARANTINED: tuple[Topic, ...] = (
     SEND_INTENTS, SEND_INTENTS_URGENT, RUN_AUDIENCE, SEND_COMMANDS, CLEARED_INTENTS, CLEARED_INTENTS_URGENT,
-    DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE, INBOUND_MESSAGES, CONSENT_REQUESTS,
-    CONSENT_EVENTS, NUMBER_EVENTS, NUMBER_COMMANDS, SEND_RUNS,
+    DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE, MESSAGE_STATE, MESSAGE_OUTCOMES,
+    INBOUND_MESSAGES, CONSENT_REQUESTS, CONSENT_EVENTS, PERSON_IDENTITIES, NUMBER_EVENTS, NUMBER_COMMANDS,
+    TEMPLATE_EVENTS, SEND_RUNS,
 )  # fmt: skip
 """Topics whose readers quarantine what they cannot process on `<topic>-dlq`."""
 

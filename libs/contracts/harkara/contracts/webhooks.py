@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from harkara.contracts.event import Event, Home, Instant, Phone
+from harkara.contracts.event import Event, Home, Instant, Phone, Reason, Value
 
 
 class WebhookChange(Event):
@@ -19,8 +19,69 @@ class WebhookChange(Event):
     received_at: Instant
 
 
+class InboundMedia(Value):
+    """A file that a person sent. Its id is downloadable for 7 days (Meta, changelog of 9 Oct 2025)."""
+
+    id: str
+    mime_type: str | None = None
+    sha256: str | None = None
+    filename: str | None = None
+    voice: bool = False
+    animated: bool = False
+
+
+class InboundLocation(Value):
+    """A place, in degrees."""
+
+    latitude: float
+    longitude: float
+    name: str | None = None
+    address: str | None = None
+
+
+class InboundContact(Value):
+    """A contact that a person shared."""
+
+    name: str | None = None
+    phones: tuple[str, ...] = ()
+
+
+class OrderItem(Value):
+    """A line of an order; the price is of one, in the currency's units."""
+
+    product: str
+    quantity: float | None = None
+    price: float | None = None
+    currency: str | None = None
+
+
+class InboundOrder(Value):
+    """What a person ordered from the number's catalog."""
+
+    catalog_id: str | None = None
+    items: tuple[OrderItem, ...] = ()
+
+
+class Referral(Value):
+    """The advertisement or post by which the conversation began."""
+
+    source_type: str | None = None
+    source_id: str | None = None
+    source_url: str | None = None
+    headline: str | None = None
+    body: str | None = None
+    media_type: str | None = None
+    ctwa_clid: str | None = None
+
+
 class InboundMessage(Event):
-    """A person wrote to a number. `text` is the text body, the caption, or a button's text; None for other kinds."""
+    """A person wrote to a number. `text` is the text body, the caption, or a button's text; None for other kinds.
+
+    `kind` is Meta's type. `context_wamid` is the message that is answered, tapped on or reacted to, `original_wamid`
+    the one that is edited or revoked. `emoji` None with kind reaction: the reaction was taken back. `form` is the reply
+    of a flow, JSON as a text. `subtype` says of kind system and unsupported what it is. `errors`: what Meta could not
+    hand on.
+    """
 
     ce_type: ClassVar[str] = "harkara.inbound-message.v1"
     wamid: str
@@ -33,6 +94,19 @@ class InboundMessage(Event):
     button_payload: str | None = None
     sent_at: Instant
     received_at: Instant
+    user_id: str | None = None
+    context_wamid: str | None = None
+    original_wamid: str | None = None
+    forwarded: bool = False
+    subtype: str | None = None
+    emoji: str | None = None
+    form: str | None = None
+    media: InboundMedia | None = None
+    location: InboundLocation | None = None
+    contacts: tuple[InboundContact, ...] = ()
+    order: InboundOrder | None = None
+    referral: Referral | None = None
+    errors: tuple[Reason, ...] = ()
 
 
 class ServiceWindow(Event):

@@ -28,9 +28,11 @@ class Instance:
 
 SIMULATOR = Instance("graph-simulator", "simulator-0", "graph-simulator")
 SERVICES: tuple[Instance, ...] = (
+    Instance("outcome-notifier", "outcome-notifier-0", "outcome-notifier"),
     Instance("message-state", "message-state-0", "message-state"),
     Instance("sla-tracker", "sla-tracker-0", "sla-tracker"),
     Instance("quality-monitor", "quality-monitor-0", "quality-monitor"),
+    Instance("template-manager", "template-manager-0", "template-manager"),
     Instance("dispatcher", "dispatcher-0", "dispatcher"),
     Instance("dispatcher", "dispatcher-1", "dispatcher-2"),  # two share the lanes: a kill shows a takeover
     Instance("window-router", "router-0", "window-router"),
@@ -163,9 +165,11 @@ def environment(
     api_keys = {"HARKARA_API_KEYS_FILE": str(run_dir.resolve() / "api-keys.yaml")}
     own: dict[str, dict[str, str]] = {
         "ingestion": {"HARKARA_APP_SECRETS": made.app_secret, "HARKARA_VERIFY_TOKEN": made.verify_token, **api_keys},
+        "message-state": dict(api_keys),
         "console": {"HARKARA_POSTGRES_DSN": endpoints.postgres_dsn, **api_keys},
         "dispatcher": dict(tokens),
         "quality-monitor": dict(tokens),
+        "template-manager": dict(tokens),
         "graph-simulator": {
             "HARKARA_SIM_LATENCY_MS": inherited.get("HARKARA_SIM_LATENCY_MS", "60"),  # about what Meta takes
             "HARKARA_SIM_WEBHOOK_URL": endpoints.url("ingestion") + "/webhooks/meta",

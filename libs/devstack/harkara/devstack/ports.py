@@ -23,7 +23,9 @@ DEFAULT_PORTS: Mapping[str, int] = {
     "message-state": 8086,
     "quality-monitor": 8087,
     "sla-tracker": 8088,
+    "template-manager": 8089,
     "graph-simulator": 8090,
+    "outcome-notifier": 8091,
 }
 
 

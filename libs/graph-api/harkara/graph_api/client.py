@@ -1,4 +1,5 @@
-"""The client of one number's Graph API: one POST, asked once, classified; and the two reads that health needs."""
+"""The client of one number's Graph API: one POST, asked once, classified; and the reads that health and
+templates need."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from harkara.graph_api.egress import MAX_ANSWER_BYTES, Call, GraphTransport, LeasedTransport, RawAnswer, WayOut
 from harkara.graph_api.outcome import InDoubt, LeaseLost, NotSent, Outcome, classify_exception, classify_response
+from harkara.graph_api.templates import TEMPLATE_FIELDS, TemplatePage
 from harkara.graph_api.wire import HealthStatus, JsonObject, PhoneNumber
 
 __all__ = ["MAX_ANSWER_BYTES", "GraphClient", "GraphReadFailed"]
@@ -90,6 +92,21 @@ class GraphClient:
             classify_response(answer.status, answer.headers, answer.body) if isinstance(answer, RawAnswer) else answer
         )
 
+    async def show_typing(
+        self, phone_number_id: str, wamid: str, *, before_call: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Mark the person's message as read and show them that somebody types, until the answer or for 25 s (Meta,
+        typing indicators); whether Meta says that it did."""
+        body = {
+            "messaging_product": "whatsapp",
+            "status": "read",
+            "message_id": wamid,
+            "typing_indicator": {"type": "text"},
+        }
+        url = f"{self._base}/{quote(phone_number_id, safe='')}/messages"
+        answer = await self._perform(Call(before_call), "POST", url, orjson.dumps(body))
+        return isinstance(answer, RawAnswer) and answer.status == 200
+
     async def health_status(self, node: str) -> HealthStatus:
         """`health_status` of a number, an account or a template. Raises GraphReadFailed."""
         answer = await self._read(node, ("health_status",))
@@ -99,9 +116,17 @@ class GraphClient:
         """The fields asked for (none: Meta's default four) of a phone number. Raises GraphReadFailed."""
         return _parsed(PhoneNumber, await self._read(phone_number_id, tuple(fields)))
 
+    async def message_templates(self, waba_id: str, *, limit: int, after: str | None = None) -> TemplatePage:
+        """One page of an account's templates, the one behind the cursor `after`. Raises GraphReadFailed."""
+        query = {"fields": ",".join(TEMPLATE_FIELDS), "limit": str(limit)} | ({} if after is None else {"after": after})
+        return _parsed(TemplatePage, await self._get(f"{quote(waba_id, safe='')}/message_templates?{urlencode(query)}"))
+
     async def _read(self, node: str, fields: tuple[str, ...]) -> JsonObject:
         query = f"?{urlencode({'fields': ','.join(fields)})}" if fields else ""
-        raw = await self._perform(Call(lambda: True), "GET", f"{self._base}/{quote(node, safe='')}{query}", None)
+        return await self._get(f"{quote(node, safe='')}{query}")
+
+    async def _get(self, path: str) -> JsonObject:
+        raw = await self._perform(Call(lambda: True), "GET", f"{self._base}/{path}", None)
         if not isinstance(raw, RawAnswer):
             raise GraphReadFailed(raw)
         if raw.status != 200:

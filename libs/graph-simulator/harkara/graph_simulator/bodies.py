@@ -29,14 +29,14 @@ def envelope(waba_id: str, changes: list[JsonObject], time_seconds: int | None =
     return {"object": "whatsapp_business_account", "entry": [entry]}
 
 
-def messages_change(number: NumberSpec, **parts: list[JsonObject]) -> JsonObject:
-    """One change of the field `messages`; `parts` are contacts, statuses, messages, without the empty ones."""
+def messages_change(number: NumberSpec, field: str = "messages", **parts: list[JsonObject]) -> JsonObject:
+    """One change of the field `messages` or user_preferences; of `parts` the empty ones are left out."""
     value: JsonObject = {
         "messaging_product": "whatsapp",
         "metadata": {"display_phone_number": number.digits, "phone_number_id": number.phone_number_id},
     }
     value.update({name: found for name, found in parts.items() if found})
-    return {"value": value, "field": "messages"}
+    return {"value": value, "field": field}
 
 
 def new_wamid(digits: str, *, inbound: bool = False) -> str:
@@ -64,7 +64,10 @@ def error_object(code: int) -> JsonObject:
     return {"code": code, "title": name, "message": name, "error_data": {"details": name + "."}, "href": _HREF}
 
 
-def pricing(category: str) -> JsonObject:
-    """`pricing` as charged per message since 1 July 2025; `category` in lower case: service, utility, marketing ..."""
-    kind = "free_customer_service" if category == "service" else "regular"
-    return {"billable": category != "service", "pricing_model": "PMP", "type": kind, "category": category}
+def pricing(category: str, *, free: bool = False) -> JsonObject:
+    """`pricing` as charged per message; `category` in lower case: service, utility, marketing ...
+
+    `free`: a service message among the first 1,000 delivered of the number's month (since 1 October 2026).
+    """
+    kind = "free_customer_service" if free else "regular"
+    return {"billable": not free, "pricing_model": "PMP", "type": kind, "category": category}

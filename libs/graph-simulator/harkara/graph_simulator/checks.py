@@ -22,8 +22,15 @@ ENVELOPE_KEYS = frozenset(
     }
 )  # fmt: skip
 TYPES = frozenset(
-    {"text", "template", "image", "video", "audio", "document", "sticker", "location", "interactive", "reaction"}
-)
+    {
+        "text", "template", "image", "video", "audio", "document", "sticker", "location", "contacts", "interactive",
+        "reaction",
+    }
+)  # fmt: skip
+MARKETING_KEYS = frozenset({"product_policy", "message_activity_sharing"})
+READ_KEYS = frozenset({"messaging_product", "status", "message_id", "typing_indicator", "recipient_type"})
+MAX_CONTACTS = 257
+"""Contact cards in one message (Meta recommends fewer, and refuses more)."""
 MAX_OPAQUE, MAX_TEXT, MAX_CAPTION = 512, 4096, 1024
 _PHONE = re.compile(r"^\+?[0-9][0-9\s()-]{5,24}$", re.ASCII)
 _BSUID = re.compile(r"^[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}$", re.ASCII)
@@ -52,7 +59,7 @@ def too_long(name: str, limit: int) -> Refusal:
     return Refusal(100, f"Param {name} must be at most {limit} characters long.")
 
 
-def check_envelope(body: object) -> Refusal | None:
+def check_envelope(body: object, *, marketing_api: bool = False) -> Refusal | None:
     """Everything outside the typed object, and that the typed object is there."""
     if not isinstance(body, dict):
         return Refusal(100, "The request body is not a JSON object.")
@@ -61,14 +68,31 @@ def check_envelope(body: object) -> Refusal | None:
     kind = body.get("type", "text")
     if not isinstance(kind, str) or kind not in TYPES:
         return Refusal(131051, f"Unsupported message type: {str(kind)[:40]}")
-    refusal = unexpected("message", body, ENVELOPE_KEYS | {kind}) or _check_recipient(body)
+    known = ENVELOPE_KEYS | {kind} | (MARKETING_KEYS if marketing_api else frozenset())
+    refusal = unexpected("message", body, known) or _check_recipient(body)
     if refusal is not None:
         return refusal
     if body.get("recipient_type", "individual") not in ("individual", "group"):
         return invalid("recipient_type")
-    if not isinstance(body.get(kind), dict):
+    if not isinstance(body.get(kind), list if kind == "contacts" else dict):
         return missing(kind)
+    if body.get("product_policy", "STRICT") not in ("CLOUD_API_FALLBACK", "STRICT"):
+        return invalid("product_policy")
     return _check_opaque(body)
+
+
+def check_mark_read(body: JsonObject) -> Refusal | None:
+    """`{messaging_product, status: "read", message_id}`, with `typing_indicator: {type: "text"}` or without."""
+    if body.get("messaging_product") != "whatsapp":
+        return Refusal(100, message="(#100) The parameter messaging_product is required.")
+    if body.get("status") != "read":
+        return invalid("status")
+    if not isinstance(body.get("message_id"), str):
+        return missing("message_id")
+    indicator = body.get("typing_indicator")
+    if indicator is not None and indicator != {"type": "text"}:
+        return invalid("typing_indicator")
+    return unexpected("message", body, READ_KEYS)
 
 
 def _check_recipient(body: JsonObject) -> Refusal | None:
@@ -99,7 +123,29 @@ def _check_opaque(body: JsonObject) -> Refusal | None:
 def check_content(body: JsonObject) -> Refusal | None:
     """The typed object of every type but templates (`template_checks.py`)."""
     kind = body.get("type", "text")
+    if kind == "contacts":
+        return _check_contacts(body[kind])
     return _CHECKS[kind](kind, body[kind])
+
+
+def _check_contacts(cards: list[object]) -> Refusal | None:
+    if not 1 <= len(cards) <= MAX_CONTACTS:
+        return invalid("contacts")
+    for card in cards:
+        if not isinstance(card, dict):
+            return invalid("contacts")
+        name = card.get("name")
+        if not isinstance(name, dict) or not name.get("formatted_name"):
+            return missing("contacts['name']['formatted_name']")
+        if len(name) < 2:
+            return missing("contacts['name']: one more part of the name beside formatted_name")
+        refusal = unexpected("contacts", card, _CARD_KEYS)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+_CARD_KEYS = frozenset({"name", "phones", "emails", "addresses", "urls", "org", "birthday"})
 
 
 def check_text_field(name: str, value: object, limit: int, *, required: bool = True) -> Refusal | None:
@@ -143,7 +189,8 @@ def check_media(kind: str, media: JsonObject) -> Refusal | None:
     return check_text_field(f"{kind}['caption']", media.get("caption"), MAX_CAPTION, required=False)
 
 
-def _check_location(_: str, location: JsonObject) -> Refusal | None:
+def check_location(_: str, location: JsonObject) -> Refusal | None:
+    """Latitude and longitude as numbers, name and address beside them."""
     for name in ("latitude", "longitude"):
         if name not in location:
             return missing(f"location['{name}']")
@@ -188,10 +235,21 @@ def _check_short_texts(interactive: JsonObject) -> Refusal | None:
             continue
         if not isinstance(part, dict):
             return invalid(f"interactive['{name}']")
-        refusal = check_text_field(f"interactive['{name}']['text']", part.get("text"), 60, required=name == "footer")
+        if name == "header" and part.get("type", "text") != "text":
+            refusal = _check_media_header(interactive, part)
+        else:
+            refusal = check_text_field(f"interactive['{name}']['text']", part.get("text"), 60)
         if refusal is not None:
             return refusal
     return None
+
+
+def _check_media_header(interactive: JsonObject, header: JsonObject) -> Refusal | None:
+    kind = header.get("type")
+    if kind not in ("image", "video", "document") or interactive.get("type") == "list":
+        return invalid("interactive['header']['type']")
+    media = header.get(kind)
+    return check_media(kind, media) if isinstance(media, dict) else missing(f"interactive['header']['{kind}']")
 
 
 def _check_buttons(action: JsonObject) -> Refusal | None:
@@ -216,7 +274,9 @@ def _check_list(action: JsonObject) -> Refusal | None:
     sections = action.get("sections")
     if not isinstance(sections, list) or not sections or not all(isinstance(section, dict) for section in sections):
         return missing("interactive['action']['sections']")
-    rows = [row for section in sections for row in section.get("rows") or ()]
+    if not all(isinstance(section.get("rows"), list) for section in sections):
+        return missing("section['rows']")
+    rows = [row for section in sections for row in section["rows"]]
     if len(sections) > 10 or len(rows) > 10:
         return invalid("interactive['action']['sections']: at most 10 sections and 10 rows")
     refusal = check_text_field("action['button']", action.get("button"), 20)
@@ -254,7 +314,7 @@ _INTERACTIVE: dict[object, Callable[[JsonObject], Refusal | None]] = {
 }
 _CHECKS: dict[str, Callable[[str, JsonObject], Refusal | None]] = {
     "text": _check_text,
-    "location": _check_location,
+    "location": check_location,
     "reaction": _check_reaction,
     "interactive": _check_interactive,
     **dict.fromkeys(_MEDIA_KEYS, check_media),

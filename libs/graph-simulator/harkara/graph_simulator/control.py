@@ -1,98 +1,75 @@
-"""The simulator's own endpoints, /_simulator/...: scenario, inbound messages, numbers, templates, ledger, counts."""
+"""The simulator's own endpoints, /_simulator/...: scenario, inbound messages, ledger, calls, counts."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, HTTPException, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from harkara.graph_simulator.bodies import envelope
+from harkara.graph_api.media_kinds import kind_of
+from harkara.graph_simulator.bodies import JsonObject
+from harkara.graph_simulator.control_world import line_of, world_routes
+from harkara.graph_simulator.lines import Line
+from harkara.graph_simulator.media import RECEIVED_SECONDS
 from harkara.graph_simulator.scenario import FATES, SUFFIXES, Scenario
-from harkara.graph_simulator.simulator import Line, Simulator
-from harkara.graph_simulator.world import Availability, Quality
+from harkara.graph_simulator.simulator import Simulator
 
 MAX_PAGE = 10_000
 """Ledger entries in one answer: about 3 MB."""
+MAX_INBOUND_BYTES = 16_000_000
+END_OF_TIME_MS = 2**53
+"""No bound: the largest integer that every JSON reader keeps."""
 
 
-class Order(BaseModel):
-    """A body of a control endpoint: unknown keys are refused."""
+class InboundMedia(BaseModel):
+    """A file that a user sends: it can be downloaded as Meta's are."""
 
     model_config = ConfigDict(extra="forbid")
 
+    mime_type: Annotated[str, StringConstraints(max_length=200)]
+    content_base64: Annotated[str, StringConstraints(max_length=MAX_INBOUND_BYTES * 4 // 3)]
+    caption: str | None = None
+    filename: str | None = None
 
-class Inbound(Order):
-    """A user writes: `text`, or the tap on a quick reply (`button_payload`), or any `message` of Meta's shape.
+
+class Inbound(BaseModel):
+    """A user writes: `text`, or taps a quick reply (`button_payload`), or sends a file, or any `message` of Meta's.
 
     `sender` is E.164; `context_wamid` is the message that is answered.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     phone_number_id: str
     sender: Annotated[str, StringConstraints(pattern=r"^\+?[1-9][0-9]{6,14}$")]
     text: str | None = None
     button_payload: str | None = None
     button_text: str = "OK"
+    media: InboundMedia | None = None
     message: dict[str, Any] | None = None
     context_wamid: str | None = None
     profile_name: str = "Simulated User"
 
 
-class NumberChange(Order):
-    """What changes about a number; what is left out stays. `refuse_code`: every send is refused so; 0 ends it.
-
-    `fate`: every send gets this fate by name; "" ends it. A change of quality also sends a quality webhook.
-    """
-
-    health: Availability | None = None
-    quality: Quality | None = None
-    status: str | None = None
-    token_valid: bool | None = None
-    throughput_per_second: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    refuse_code: int | None = None
-    fate: str | None = None
-
-
-class TemplateChange(Order):
-    """A new status of a template; a webhook tells it."""
-
-    name: str
-    language: str
-    status: Literal["APPROVED", "PENDING", "REJECTED", "PAUSED", "DISABLED"]
-    reason: str = "NONE"
-
-
-class WabaChange(Order):
-    """A new status of an account; RESTRICTED and DISABLED refuse every send with 368, a webhook tells it."""
-
-    status: Literal["ACTIVE", "RESTRICTED", "DISABLED"]
-
-
-class AnyWebhook(Order):
-    """Any change of any field, signed and sent as it is."""
-
-    waba_id: str
-    field: str
-    value: dict[str, Any]
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "The world has no such number"}}
 
 
 def control_router(simulator: Simulator) -> APIRouter:
     """The routes of the simulator itself."""
-    router = APIRouter(prefix="/_simulator", tags=["simulator"])
+    router = APIRouter(
+        prefix="/_simulator", tags=["simulator"], responses={400: {"description": "It does not fit together"}}
+    )
     _scenario_routes(router, simulator)
-    _world_routes(router, simulator)
-    _account_routes(router, simulator)
+    world_routes(router, simulator)
     _ledger_routes(router, simulator)
+    _call_routes(router, simulator)
     return router
-
-
-def _line(simulator: Simulator, phone_number_id: str) -> Line:
-    line = simulator.lines.get(phone_number_id)
-    if line is None:
-        raise HTTPException(404, "the world has no such phone_number_id")
-    return line
 
 
 def _scenario_routes(router: APIRouter, simulator: Simulator) -> None:
@@ -101,7 +78,7 @@ def _scenario_routes(router: APIRouter, simulator: Simulator) -> None:
         """The scenario in force."""
         return simulator.scenario
 
-    @router.post("/config")
+    @router.post("/config", responses={422: {"description": "No such key, or no such value"}})
     async def change_config(change: dict[str, Any]) -> Scenario:
         """Changes the keys given of the scenario; the rest stays."""
         try:
@@ -115,110 +92,84 @@ def _scenario_routes(router: APIRouter, simulator: Simulator) -> None:
         """Every fate by name, and the recipients' suffixes that choose one."""
         return {"suffixes": {suffix: fate.name for suffix, fate in SUFFIXES.items()}, "fates": dict.fromkeys(FATES, "")}
 
-    @router.post("/inbound", status_code=202)
+    @router.post("/inbound", status_code=202, responses=_MISSING)
     async def inbound(order: Inbound) -> dict[str, str]:
         """A user writes to a number: the service window opens, a webhook goes out."""
-        line = _line(simulator, order.phone_number_id)
-        if order.message is not None:
-            message = dict(order.message)
-        elif order.button_payload is not None:
-            message = {"type": "button", "button": {"payload": order.button_payload, "text": order.button_text}}
-        elif order.text is not None:
-            message = {"type": "text", "text": {"body": order.text}}
-        else:
-            raise HTTPException(422, "one of text, button_payload, message is needed")
+        line = line_of(simulator, order.phone_number_id)
+        message = _message(simulator, line, order)
         if order.context_wamid is not None:
             message["context"] = {"from": line.number.digits, "id": order.context_wamid}
         return {"wamid": simulator.receive(line, order.sender.lstrip("+"), message, order.profile_name)}
 
 
-def _world_routes(router: APIRouter, simulator: Simulator) -> None:
-    @router.post("/numbers/{phone_number_id}")
-    async def change_number(phone_number_id: str, change: NumberChange) -> dict[str, Any]:
-        """Changes a number while it runs."""
-        line = _line(simulator, phone_number_id)
-        before = line.number.quality
-        _change(line, change)
-        if line.number.quality != before:
-            event = "FLAGGED" if line.number.quality == "RED" else "UNFLAGGED"
-            _tell(simulator, line.waba.id, "phone_number_quality_update", _quality_value(line, event))
-        return line.number.model_dump(exclude={"token"})
+def _message(simulator: Simulator, line: Line, order: Inbound) -> JsonObject:
+    if order.message is not None:
+        return dict(order.message)
+    if order.button_payload is not None:
+        return {"type": "button", "button": {"payload": order.button_payload, "text": order.button_text}}
+    if order.media is not None:
+        return _media_message(simulator, line, order.media)
+    if order.text is not None:
+        return {"type": "text", "text": {"body": order.text}}
+    raise HTTPException(400, "one of text, button_payload, media, message is needed")
 
 
-def _account_routes(router: APIRouter, simulator: Simulator) -> None:
-    @router.post("/wabas/{waba_id}")
-    async def change_waba(waba_id: str, change: WabaChange) -> dict[str, str]:
-        """Restricts, disables or reinstates an account."""
-        waba = simulator.wabas.get(waba_id)
-        if waba is None:
-            raise HTTPException(404, "the world has no such account")
-        waba.status = change.status
-        state = "REINSTATE" if change.status == "ACTIVE" else "DISABLE"
-        value = {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": state, "waba_ban_date": "April 17, 2026"}}
-        _tell(simulator, waba_id, "account_update", value)
-        return {"id": waba_id, "status": waba.status}
-
-    @router.post("/wabas/{waba_id}/templates")
-    async def change_template(waba_id: str, change: TemplateChange) -> dict[str, str]:
-        """Pauses, disables or approves a template."""
-        template = simulator.templates.get(waba_id, {}).get((change.name, change.language))
-        if template is None:
-            raise HTTPException(404, "the account has no such template")
-        template.status = change.status
-        value = {
-            "event": change.status,
-            "message_template_id": int(template.id),
-            "message_template_name": template.name,
-            "message_template_language": template.language,
-            "message_template_category": template.category,
-            "reason": change.reason,
-        }
-        _tell(simulator, waba_id, "message_template_status_update", value)
-        return {"id": template.id, "status": template.status}
-
-    @router.post("/webhook", status_code=202)
-    async def any_webhook(order: AnyWebhook) -> dict[str, bool]:
-        """Sends any change, signed."""
-        _tell(simulator, order.waba_id, order.field, order.value)
-        return {"success": True}
+def _media_message(simulator: Simulator, line: Line, sent: InboundMedia) -> JsonObject:
+    kind = kind_of(sent.mime_type)
+    try:
+        content = base64.b64decode(sent.content_base64, validate=True)
+    except binascii.Error as exc:
+        raise HTTPException(400, "content_base64 is not base64") from exc
+    name = "document" if kind is None else kind.name
+    digest, now = hashlib.sha256(content).hexdigest(), simulator.clock()
+    media = simulator.media.add(line.waba.id, sent.mime_type, digest, len(content), now, content, RECEIVED_SECONDS)
+    shown = {"caption": sent.caption, "filename": sent.filename}
+    part = {"id": media.id, "mime_type": sent.mime_type, "sha256": digest}
+    return {"type": name, name: part | {key: value for key, value in shown.items() if value is not None}}
 
 
-def _change(line: Line, change: NumberChange) -> None:
-    if change.fate not in (None, "", *FATES):
-        raise HTTPException(422, "no such fate")
-    for name, value in change.model_dump(exclude_none=True).items():
-        setattr(line.number, name, (value or None) if name in ("fate", "refuse_code") else value)
-
-
-def _quality_value(line: Line, event: str) -> dict[str, Any]:
-    limit = line.number.messaging_limit
-    return {
-        "display_phone_number": line.number.digits,
-        "event": event,
-        "max_daily_conversations_per_business": limit,
-        "current_limit": limit,
-    }
-
-
-def _tell(simulator: Simulator, waba_id: str, field: str, value: dict[str, Any]) -> None:
-    now = simulator.clock()
-    seconds = None if field in ("messages", "user_preferences") else int(now)
-    simulator.outbox.schedule_body(envelope(waba_id, [{"value": value, "field": field}], seconds), now)
+Filter = Annotated[str | None, Query(max_length=600)]
+Moment = Annotated[int, Query(ge=0, le=END_OF_TIME_MS)]
 
 
 def _ledger_routes(router: APIRouter, simulator: Simulator) -> None:
     @router.get("/ledger")
     async def ledger(
-        after: Annotated[int, Query(ge=0)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000
+        after: Moment = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000,
+        phone_number_id: Filter = None,
+        to: Filter = None,
+        wamid: Filter = None,
+        opaque: Filter = None,
+        template: Filter = None,
+        fate: Filter = None,
+        since_ms: Moment = 0,
+        until_ms: Moment = END_OF_TIME_MS,
     ) -> Response:
-        """Accepted messages with a `seq` above `after`; ask again with `next_after` until `entries` is empty."""
-        page = simulator.ledger.page(after, limit)
+        """Accepted messages with a `seq` above `after`; ask again with `next_after` until `entries` is empty.
+
+        The other parameters choose: by equal fields, and by time of acceptance (`since_ms` <= time < `until_ms`).
+        """
+        given = {"phone_number_id": phone_number_id, "to": to, "wamid": wamid, "opaque": opaque}
+        given |= {"template": template, "fate": fate}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        if wanted or since_ms or until_ms != END_OF_TIME_MS:
+            page = simulator.ledger.find(after, limit, since_ms, until_ms, **wanted)
+        else:
+            page = simulator.ledger.page(after, limit)
         body = {
             "entries": page,
             "next_after": page[-1].seq if page else after,
             "last_seq": simulator.ledger.last_seq,
         }
         return Response(orjson.dumps(body), media_type="application/json")
+
+
+def _call_routes(router: APIRouter, simulator: Simulator) -> None:
+    @router.get("/calls")
+    async def calls(after: Moment = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 1000) -> Response:
+        """Graph calls other than sends with a `seq` above `after`, each with its time and Meta's code if refused."""
+        return Response(orjson.dumps({"calls": simulator.calls.page(after, limit)}), media_type="application/json")
 
     @router.get("/stats")
     async def stats() -> dict[str, Any]:

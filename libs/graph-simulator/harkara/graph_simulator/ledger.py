@@ -84,6 +84,21 @@ class Ledger:
         """At most `limit` entries with a `seq` above `after`, in order."""
         return self._entries[max(after, 0) : max(after, 0) + limit]
 
+    def find(self, after: int, limit: int, since_ms: int, until_ms: int, **wanted: str) -> list[Entry]:
+        """As `page`, only entries accepted from `since_ms` up to `until_ms` whose fields are as `wanted`."""
+        found: list[Entry] = []
+        for entry in self._entries[max(after, 0) :]:
+            if len(found) >= limit:
+                break
+            in_time = since_ms <= entry.accepted_at_ms < until_ms
+            if in_time and all(getattr(entry, name) == value for name, value in wanted.items()):
+                found.append(entry)
+        return found
+
+    def newest(self, count: int) -> list[Entry]:
+        """The last `count` entries, oldest first."""
+        return self._entries[-count:] if count > 0 else []
+
     def close(self) -> None:
         """Closes the file."""
         if self._file is not None:

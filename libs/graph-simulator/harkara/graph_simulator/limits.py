@@ -1,4 +1,4 @@
-"""Meta's limits on sending: messages of a number in any second, messages of one number to one person."""
+"""Meta's limits: messages of a number in any second, of a number to one person, people of a portfolio, calls."""
 
 from __future__ import annotations
 
@@ -46,6 +46,59 @@ class HourlyCalls:
             return False
         self._count += 1
         return True
+
+    def percent(self, per_hour: int) -> int:
+        """The share of the hour's calls that is used, 0 to 100, as X-Business-Use-Case-Usage has it."""
+        return min(100, 100 * self._count // per_hour)
+
+    @staticmethod
+    def minutes_left(now: float) -> int:
+        """Minutes until the next hour begins, at least 1: `estimated_time_to_regain_access`."""
+        return max(1, int((3600 - now % 3600) // 60))
+
+
+class Attempts:
+    """At most `most` attempts within any `seconds` (registrations: 10 in 72 hours, Meta)."""
+
+    __slots__ = ("_times",)
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def take(self, now: float, most: int, seconds: float) -> bool:
+        """Counts an attempt, or says False; what is refused is not counted."""
+        while self._times and self._times[0] <= now - seconds:
+            self._times.popleft()
+        if len(self._times) >= most:
+            return False
+        self._times.append(now)
+        return True
+
+
+class PortfolioPeople:
+    """Unique people whom a portfolio wrote to outside a service window within the last `seconds` (Meta: 24 h).
+
+    Each person counts from the first such message, so a second one within that time needs no further place. Bounded by
+    the largest limit that is enforced (100,000 people): above the limit nobody is added.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def take(self, person: str, now: float, most: int, seconds: float) -> bool:
+        """Whether the person is among the portfolio's people of these hours, or there is a place for them."""
+        since = self._since
+        while since and (oldest := next(iter(since.items())))[1] <= now - seconds:
+            del since[oldest[0]]
+        if person in since:
+            return True
+        if len(since) >= most:
+            return False
+        since[person] = now
+        return True
+
+    def __len__(self) -> int:
+        return len(self._since)
 
 
 class PairLimits:

@@ -29,6 +29,11 @@ class Fault(StrEnum):
     ERROR_AFTER = "error_after"
     RESET_BEFORE = "reset_before"
     HTML_503_BEFORE = "html_503_before"
+    HTML_429_BEFORE = "html_429_before"
+
+
+REFUSING = frozenset({Fault.RESET_BEFORE, Fault.HTML_503_BEFORE, Fault.HTML_429_BEFORE})
+"""Faults of calls that were never accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,10 @@ SENT, DELIVERED, READ = Step("sent", "sent"), Step("delivered", "delivered"), St
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """`refuse_code` refuses synchronously: always, or only the first call to that recipient (`refuse_once`)."""
+    """`refuse_code` refuses synchronously: always, or only the first call to that recipient (`refuse_once`).
+
+    `reports`: the person reports the message as spam, which counts against the template and the number.
+    """
 
     name: str
     steps: tuple[Step, ...] = (SENT, DELIVERED, READ)
@@ -63,6 +71,7 @@ class Fate:
     echo: bool = True
     by_user_id: bool = False
     message_status: str | None = None
+    reports: bool = False
 
 
 def _failed(name: str, code: int, *before: Step) -> Fate:
@@ -124,10 +133,44 @@ SUFFIXES: dict[str, Fate] = {
     "0045": Fate("permission_10", refuse_code=10),
     "0046": _failed("failed_130472", 130472),
     "0047": Fate("maintenance_131057_once", refuse_code=131057, refuse_once=True),
+    "0070": Fate("service_2", refuse_code=2),
+    "0071": Fate("unavailable_131016", refuse_code=131016),
+    "0072": Fate("reports_spam", reports=True),
+    "0073": _failed("failed_131042", 131042),
+    "0074": _failed("failed_131000", 131000),
+    "0075": _failed("failed_131048", 131048),
+    "0076": Fate("country_130497", refuse_code=130497),
+    "0077": Fate("payment_131042", refuse_code=131042),
+    "0078": Fate("auth_0", refuse_code=0),
+    "0079": Fate("policy_368", refuse_code=368),
+    "0080": Fate("template_disabled_132016", refuse_code=132016),
+    "0081": Fate("template_missing_132001", refuse_code=132001),
+    "0082": Fate("throughput_429_html", fault=Fault.HTML_429_BEFORE),
 }
 """The last four digits of `to`, and what becomes of messages to it. README.md has this table in words."""
 
 FATES: dict[str, Fate] = {fate.name: fate for fate in (READ_FATE, *SUFFIXES.values())}
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookFaults:
+    """Probabilities: `missing` of one update, the rest of a whole POST. `late_seconds`: how late a late one is."""
+
+    seed: int = 1
+    missing: float = 0.0
+    duplicate: float = 0.0
+    late: float = 0.0
+    wrong_signature: float = 0.0
+    unknown_field: float = 0.0
+    shuffle: bool = False
+    late_seconds: float = 20.0
+
+    @property
+    def none(self) -> bool:
+        """Whether every POST goes out as it should."""
+        return not (
+            self.missing or self.duplicate or self.late or self.wrong_signature or self.unknown_field or self.shuffle
+        )
 
 
 class Scenario(BaseModel):
@@ -136,6 +179,12 @@ class Scenario(BaseModel):
     Delays of statuses count from the answer of the send; `read_ms` from `delivered_ms`. `fates`: probability by fate
     name; what remains is read with `read_probability`, else only delivered. `jitter`: each delay is
     longer by 0 to that share. `window`: what a free-form message outside the service window gets.
+
+    `time_scale` divides Meta's hours and days (service window, messaging limit, pauses of templates, deletion, edits,
+    retries of webhooks, life of media), never the delays in ms. `marketing_per_person`: templates of marketing in 24 h
+    outside a window, then 131049; 0: no cap. `pacing`: marketing templates of unknown quality are held after
+    `pacing_after` messages. `reports_to_yellow`, `_red`: spam reports that lower a template's (and, at twice as many,
+    a number's) quality. `webhook_*`: see WebhookFaults.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -158,6 +207,27 @@ class Scenario(BaseModel):
     window: Literal["off", "webhook", "sync"] = "webhook"
     check_media_ids: bool = True
     management_calls_per_hour: Annotated[int, Field(ge=1)] = 5_000  # Meta: an active account
+    management_refuse_code: int | None = None
+    time_scale: Annotated[float, Field(ge=1, le=1_000_000)] = 1
+    review_ms: Milliseconds = 2_000
+    upgrade_ms: Milliseconds = 2_000
+    payload_version: Literal["v23.0", "v24.0"] = "v24.0"
+    enforce_messaging_limit: bool = True
+    messaging_limit_code: int = 131048  # which code Meta gives is not established
+    rate_limit_status: Literal[400, 429] = 400
+    retry_after_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
+    marketing_per_person: Annotated[int, Field(ge=0, le=1000)] = 0
+    pacing: Literal["off", "release", "drop"] = "off"
+    pacing_after: Annotated[int, Field(ge=0)] = 100
+    reports_to_yellow: Annotated[int, Field(ge=1)] = 5
+    reports_to_red: Annotated[int, Field(ge=1)] = 10
+    free_service_messages: Annotated[int, Field(ge=0)] = 1_000  # delivered, per number and month (Meta, October 2026)
+    webhook_missing: Probability = 0
+    webhook_duplicate: Probability = 0
+    webhook_late: Probability = 0
+    webhook_wrong_signature: Probability = 0
+    webhook_unknown_field: Probability = 0
+    webhook_shuffle: bool = False
 
     @field_validator("fates")
     @classmethod
@@ -168,6 +238,20 @@ class Scenario(BaseModel):
         if sum(fates.values()) > 1:
             raise ValueError("the probabilities of all fates are more than 1")
         return fates
+
+    @property
+    def webhook_faults(self) -> WebhookFaults:
+        """What may go wrong with webhooks."""
+        return WebhookFaults(
+            self.seed,
+            self.webhook_missing,
+            self.webhook_duplicate,
+            self.webhook_late,
+            self.webhook_wrong_signature,
+            self.webhook_unknown_field,
+            self.webhook_shuffle,
+            self.late_ms / 1000,
+        )
 
 
 class FateChooser:

@@ -40,8 +40,8 @@ class Settings(ServiceSettings):
     sim_webhook_concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """POSTs under way at once."""
     sim_webhook_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10
-    sim_webhook_tries: Annotated[int, Field(ge=1, le=1000)] = 40
-    """Tries of one POST; with delays of 1, 2, 4 ... 60 s this is 35 minutes. Meta goes on for 7 days."""
+    sim_webhook_tries: Annotated[int, Field(ge=1, le=1000)] = 1000
+    """Tries of one POST; the 7 days of retries end it after some 230."""
     sim_pending_limit: Annotated[int, Field(ge=1)] = 500_000
     """Updates waiting to go out; above it a send is refused with 131016, as an overloaded service would."""
     sim_ledger_limit: Annotated[int, Field(ge=1)] = 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harkara.graph_simulator.checks import JsonObject, check_media, invalid, missing, unexpected
+from harkara.graph_simulator.checks import JsonObject, check_location, check_media, invalid, missing, unexpected
 from harkara.graph_simulator.refusals import Refusal
 from harkara.graph_simulator.world import TemplateSpec
 
@@ -55,7 +55,7 @@ def _check_components(spec: TemplateSpec, components: object) -> Refusal | None:
     body: list[JsonObject] = []
     buttons: dict[int, JsonObject] = {}
     for component in components:
-        kind, parameters = component.get("type"), component.get("parameters", [])
+        kind, parameters = kind_of(component), component.get("parameters", [])
         refusal = _check_component(component, parameters)
         if refusal is not None:
             return refusal
@@ -68,8 +68,13 @@ def _check_components(spec: TemplateSpec, components: object) -> Refusal | None:
     return _check_header(spec, header) or _check_body(spec, body) or _check_buttons(spec, buttons)
 
 
+def kind_of(component: JsonObject) -> str:
+    """header, body or button: Meta takes the word in capitals too."""
+    return str(component.get("type", "")).lower()
+
+
 def _check_component(component: JsonObject, parameters: object) -> Refusal | None:
-    kind = component.get("type")
+    kind = kind_of(component)
     if kind not in ("header", "body", "button"):
         return invalid("component['type']")
     allowed = frozenset({"type", "parameters", "sub_type", "index"} if kind == "button" else {"type", "parameters"})
@@ -98,7 +103,7 @@ def _check_header(spec: TemplateSpec, parameters: list[JsonObject]) -> Refusal |
     media = parameters[0].get(kind)
     if found != wanted or not isinstance(media, dict):
         return Refusal(132012, f"header: Format mismatch, expected {wanted}, received {found}")
-    return check_media(kind, media)
+    return check_location(kind, media) if kind == "location" else check_media(kind, media)
 
 
 def _check_body(spec: TemplateSpec, parameters: list[JsonObject]) -> Refusal | None:

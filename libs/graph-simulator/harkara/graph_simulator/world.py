@@ -5,16 +5,29 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]{5,20}$")]
-HeaderFormat = Literal["TEXT", "IMAGE", "VIDEO", "DOCUMENT"]
+HeaderFormat = Literal["TEXT", "IMAGE", "VIDEO", "DOCUMENT", "LOCATION"]
 ButtonType = Literal["URL", "QUICK_REPLY", "COPY_CODE", "PHONE_NUMBER"]
 Availability = Literal["AVAILABLE", "LIMITED", "BLOCKED"]
 Quality = Literal["GREEN", "YELLOW", "RED", "UNKNOWN"]
+Category = Literal["MARKETING", "UTILITY", "AUTHENTICATION"]
+TemplateStatus = Literal[
+    "APPROVED", "PENDING", "REJECTED", "PAUSED", "DISABLED", "IN_APPEAL", "PENDING_DELETION", "LIMIT_EXCEEDED",
+    "ARCHIVED",
+]  # fmt: skip
+NameStatus = Literal["APPROVED", "AVAILABLE_WITHOUT_REVIEW", "DECLINED", "EXPIRED", "PENDING_REVIEW", "NONE"]
+Tier = Literal["TIER_50", "TIER_250", "TIER_2K", "TIER_10K", "TIER_100K", "TIER_UNLIMITED"]
+TIER_PEOPLE: dict[str, int] = {
+    "TIER_50": 50, "TIER_250": 250, "TIER_2K": 2_000, "TIER_10K": 10_000, "TIER_100K": 100_000,
+}  # fmt: skip
+"""Unique people outside a service window in 24 h (Meta, messaging limits since October 2025); other tiers: no limit."""
+
+COEXISTENCE_PER_SECOND = 20
 
 _VARIABLE = re.compile(r"\{\{\s*([a-z0-9_]+)\s*\}\}")
 
@@ -34,17 +47,32 @@ class TemplateButton(Part):
 
 
 class TemplateSpec(Part):
-    """A template in one language. Its parameters are the variables of `body` and of a text `header`."""
+    """A template in one language. Its parameters are the variables of `body` and of a text `header`.
+
+    `components` are Meta's, as they were submitted; without them they are made of the plain keys. Times are in seconds
+    since 1970. `pauses`: how often it was paused for its quality; `edits`: when it was edited once approved.
+    """
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,512}$")]
     language: str
-    category: Literal["MARKETING", "UTILITY", "AUTHENTICATION"] = "UTILITY"
-    status: str = "APPROVED"
+    category: Category = "UTILITY"
+    status: TemplateStatus = "APPROVED"
     body: str
     header_format: HeaderFormat | None = None
     header: str = ""
+    footer: str = ""
     buttons: tuple[TemplateButton, ...] = ()
     id: str = ""
+    components: tuple[dict[str, Any], ...] = ()
+    quality: Quality = "UNKNOWN"
+    quality_at: int = 0
+    rejected_reason: str = "NONE"
+    previous_category: Category | None = None
+    correct_category: Category | None = None
+    ttl_seconds: int | None = None
+    pauses: int = 0
+    paused_in_pacing: bool = False
+    edits: tuple[float, ...] = ()
 
     @property
     def body_variables(self) -> tuple[str, ...]:
@@ -75,7 +103,10 @@ class NumberSpec(Part):
     quality: Quality = "GREEN"
     health: Availability = "AVAILABLE"
     status: str = "CONNECTED"
-    messaging_limit: str = "TIER_UNLIMITED"
+    messaging_limit: Tier = "TIER_UNLIMITED"
+    name_status: NameStatus = "APPROVED"
+    pin: Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$")] = "123456"
+    coexistence: bool = False
     token_valid: bool = True
     refuse_code: int | None = None
     fate: str | None = None
@@ -85,9 +116,22 @@ class NumberSpec(Part):
         """The display number as webhooks show it."""
         return re.sub(r"\D", "", self.display_phone_number)
 
+    @property
+    def most_per_second(self) -> int:
+        """Messages a second; a number that is also on the business app has 20 whatever else (Meta)."""
+        return (
+            min(self.throughput_per_second, COEXISTENCE_PER_SECOND) if self.coexistence else self.throughput_per_second
+        )
+
 
 class WabaSpec(Part):
-    """An account. `token` is a system user's: it holds for every number of the account and for its management calls."""
+    """An account. `token` is a system user's: it holds for every number of the account and for its management calls.
+
+    `verified`: its portfolio passed business verification. `blocked_countries`: calling codes it may not write to
+    (130497). `marketing_disabled`: `disable_marketing_messages_on_cloud_api` (131063).
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     id: Digits
     name: str = "Simulated Account"
@@ -95,6 +139,10 @@ class WabaSpec(Part):
     token: str = ""
     status: Literal["ACTIVE", "RESTRICTED", "DISABLED"] = "ACTIVE"
     currency: str = "INR"
+    verified: bool = True
+    payment_method: bool = True
+    marketing_disabled: bool = False
+    blocked_countries: tuple[Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,3}$")], ...] = ()
     numbers: tuple[NumberSpec, ...] = ()
     templates: tuple[TemplateSpec, ...] = ()
 

@@ -54,10 +54,10 @@ def _template_problem(template: Template) -> tuple[str, str] | None:
     if template.body and template.named:
         return "template_values_mixed", "A template takes its values by position or by name, not both."
     for header in (template.header, *(variant.header for variant in template.variants)):
-        if isinstance(header, Media) and header.type == "audio":
+        if isinstance(header, Media) and header.type in ("audio", "sticker"):
             return (
                 "template_header_refused",
-                "A template's header is a text, an image, a video or a document, never audio.",
+                f"A template's header is a text, an image, a video or a document, never {header.type}.",
             )
     places = [button.index for button in template.buttons]
     if len(set(places)) < len(places):

@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr, StringConstraints, field_validator, mod
 from harkara.contracts.event import Home, Phone
 from harkara.contracts.intents import Category
 from harkara.policy.governance_file import Inconsistent, Location, read, read_with_notes
-from harkara.policy.sections import Compliance, Routing, Section, Telemetry
+from harkara.policy.sections import Compliance, Routing, Section, Telemetry, Templates
 
 MetaId = Annotated[str, StringConstraints(pattern=r"^[0-9]{5,20}$")]
 Seconds = Annotated[float, Field(gt=0)]
@@ -68,6 +68,10 @@ class Profile(Section):
     """Between two sends of the number lies at least this."""
     max_jitter_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
     """And by chance up to this much more."""
+    typing_min_ms: Annotated[int, Field(ge=0, le=20_000)] = 0
+    """Before an answer inside the service window the person sees for at least this long that somebody types."""
+    typing_max_ms: Annotated[int, Field(ge=0, le=20_000)] = 0
+    """And for at most this long, by chance; 0: nothing is shown. Meta then marks what they wrote as read."""
     gap_variation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """The least coefficient of variation of the gaps under a full queue, for which the number rests now and then."""
     randomised_order: bool = False
@@ -85,6 +89,8 @@ class Profile(Section):
 
     @model_validator(mode="after")
     def _stricter(self) -> Profile:
+        if self.typing_max_ms < self.typing_min_ms:
+            raise ValueError(f"typing_max_ms {self.typing_max_ms} is below typing_min_ms {self.typing_min_ms}")
         for stage in self.stages:
             for name, value in stage.model_dump(exclude={"until_days"}, exclude_none=True).items():
                 whole = getattr(self, name)
@@ -215,6 +221,7 @@ class Governance(Section):
     routing: Routing = Routing()
     dispatch: Dispatch = Dispatch()
     telemetry: Telemetry = Telemetry()
+    templates: Templates = Templates()
 
     _version: str = PrivateAttr("")
     _do_not_message: frozenset[str] = PrivateAttr(default=frozenset())

@@ -1,4 +1,4 @@
-"""In which language a template goes: the person's, else the next one that it is there in (RTW-8, TPL-7)."""
+"""In which languages a template may go: the person's, then the next ones that it is there in (RTW-8, TPL-7)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from collections.abc import Mapping, Sequence
 from harkara.contracts.intents import Template
 
 
-def in_language(template: Template, wanted: str | None, chains: Mapping[str, Sequence[str]]) -> Template:
-    """The template in the language that comes first in the person's chain and that it is there in; else as it is.
+def wordings(template: Template, wanted: str | None, chains: Mapping[str, Sequence[str]]) -> tuple[Template, ...]:
+    """The template in each language that the person may be written to in, the best first; last as it was given.
 
-    `wanted` None: as it is. The chain: the language itself, without its country, then the policy's next ones. What a
-    variant does not give is the template's own.
+    `wanted` None: as it was given alone. The chain: the language itself, without its country, then the policy's next
+    ones. What a variant does not give is the template's own.
     """
-    found = next((each for each in _chain(wanted, chains) if each in _languages(template)), template.language)
+    there = {template.language, *(variant.language for variant in template.variants)}
+    languages = [each for each in _chain(wanted, chains) if each in there]
+    return tuple(spoken_in(template, language) for language in dict.fromkeys([*languages, template.language]))
+
+
+def spoken_in(template: Template, language: str) -> Template:
+    """The template in this language alone; as it was given, where it is not there in it."""
     plain = template.model_copy(update={"variants": ()}) if template.variants else template
-    variant = next((each for each in template.variants if each.language == found), None)
+    variant = next((each for each in template.variants if each.language == language), None)
     if variant is None:
         return plain
     given = {name: getattr(variant, name) for name in ("header", "body", "named")}
     return plain.model_copy(
-        update={"language": found} | {name: value for name, value in given.items() if value is not None}
+        update={"language": language} | {name: value for name, value in given.items() if value is not None}
     )
-
-
-def _languages(template: Template) -> set[str]:
-    return {template.language, *(variant.language for variant in template.variants)}
 
 
 def _chain(wanted: str | None, chains: Mapping[str, Sequence[str]]) -> list[str]:

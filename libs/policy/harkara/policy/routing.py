@@ -18,11 +18,21 @@ from pydantic import Field
 from harkara.contracts.event import Decision, Reason, Value
 from harkara.contracts.intents import Candidate, Category, ClearedIntent, Content, Form, Template
 from harkara.contracts.numbers import NumberState, Quality, QueueState, Verdict
+from harkara.contracts.template_state import TemplateState
 from harkara.policy.clearance import country_of
 from harkara.policy.governance import Governance, Number, Profile
 from harkara.policy.hours import known_zone, zones_of
-from harkara.policy.language import in_language
+from harkara.policy.language import wordings
 from harkara.policy.opening import Opening, opening
+from harkara.policy.templates import (
+    REFUSED,
+    UNKNOWN_BUT_ALLOWED,
+    TemplateFact,
+    Wording,
+    facts_about,
+    with_backups,
+    wording,
+)
 
 WINDOW = timedelta(hours=24)  # Meta's customer service window, from the person's last message to the number
 LONG_QUEUE_MINUTES = 10.0  # beyond it a person's own number is no longer worth waiting for
@@ -34,11 +44,12 @@ _QUALITY_RANK: dict[Quality, int] = {"GREEN": 0, "UNKNOWN": 1, "YELLOW": 2, "RED
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What is known of the home's numbers: when the person last wrote to each, what each may do now, how each queue
-    stands."""
+    stands. `templates`: what is known of each template, by its key."""
 
     last_inbound_at: Mapping[str, datetime]
     states: Mapping[str, NumberState]
     queues: Mapping[str, QueueState] = field(default_factory=dict)
+    templates: Mapping[str, TemplateState] = field(default_factory=dict)
 
 
 class Condition(Value):
@@ -56,6 +67,8 @@ class Condition(Value):
 class Facts(Value):
     """What the plan of one message is made of. `zones`: where its recipient may live; `free_form`: its content is no
     template; `template`: there is one to send; `near`: of a pool of several countries the numbers of the recipient's.
+    `template_name` and `languages`: which template, in which languages, the best first; `templates`: what is known of
+    it, by account and language.
     """
 
     home: str
@@ -64,6 +77,9 @@ class Facts(Value):
     category: Category
     free_form: bool = False
     template: bool = False
+    template_name: str = ""
+    languages: tuple[str, ...] = ()
+    templates: dict[str, dict[str, TemplateFact]] = Field(default_factory=dict)
     near: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     send_window: str | None = None
@@ -93,29 +109,41 @@ class NoRoute:
 
 
 class Choice(NamedTuple):
-    """The candidates in the order to try them, and when."""
+    """The candidates in the order to try them, and when; and the language of the template, where one may go."""
 
     candidates: tuple[Candidate, ...]
     opening: Opening
+    language: str | None = None
 
 
 def plan(cleared: ClearedIntent, governance: Governance, around: Surroundings, now: datetime) -> Planned | NoRoute:
     """The plan of a cleared intent, or why there is none."""
     intent = cleared.intent
-    facts = facts_of(cleared, governance, around)
+    wanted = _wordings(cleared, governance)
+    facts = facts_of(cleared, governance, around, wanted)
     choice = choose(facts, governance, now)
     if isinstance(choice, Reason):
         return NoRoute(choice, facts)
-    given = intent.content if isinstance(intent.content, Template) else intent.fallback_template
-    template = None if given is None else in_language(given, intent.language, governance.routing.language_fallback)
+    template = with_backups(choice.language, wanted, facts.templates, facts.category, governance.templates)
     in_session = any(candidate.form == "session" for candidate in choice.candidates)
     session = intent.content if in_session else None
     return Planned(choice.candidates, session, template, choice.opening, facts)
 
 
-def facts_of(cleared: ClearedIntent, governance: Governance, around: Surroundings) -> Facts:
-    """What there is to know of a cleared intent and the numbers at its home."""
+def _wordings(cleared: ClearedIntent, governance: Governance) -> tuple[Template, ...]:
+    """The template in the languages in which it may go; none: there is no template."""
     intent = cleared.intent
+    given = intent.content if isinstance(intent.content, Template) else intent.fallback_template
+    return () if given is None else wordings(given, intent.language, governance.routing.language_fallback)
+
+
+def facts_of(
+    cleared: ClearedIntent, governance: Governance, around: Surroundings, wanted: Sequence[Template] | None = None
+) -> Facts:
+    """What there is to know of a cleared intent and the numbers at its home. `wanted`: its template by language, where
+    that has been worked out already."""
+    intent = cleared.intent
+    wanted = _wordings(cleared, governance) if wanted is None else wanted
     numbers = governance.numbers_of(cleared.home)
     hour_matters = intent.send_window is not None or governance.routing.quiet_hours[intent.category] != "none"
     ids = [number.phone_number_id for number in numbers]
@@ -126,7 +154,10 @@ def facts_of(cleared: ClearedIntent, governance: Governance, around: Surrounding
         sender=intent.sender,
         category=intent.category,
         free_form=not isinstance(intent.content, Template),
-        template=isinstance(intent.content, Template) or intent.fallback_template is not None,
+        template=bool(wanted),
+        template_name=wanted[0].name if wanted else "",
+        languages=tuple(each.language for each in wanted),
+        templates=facts_about(wanted, _accounts(numbers), around.templates) if wanted and around.templates else {},
         near=_near(intent.to, numbers),
         zones=_zones(intent.time_zone, intent.to) if hour_matters else (),
         send_window=intent.send_window,
@@ -152,19 +183,42 @@ def choose(facts: Facts, governance: Governance, now: datetime) -> Choice | Reas
     opened = opening(facts.category, facts.zones, facts.send_window, earliest, facts.expires_at, governance)
     if isinstance(opened, Reason):
         return opened.model_copy(update={"policy_version": governance.version})
+    worded = _worded(facts, governance, numbers)
+    standings = worded.standings if isinstance(worded, Wording) else {}
     ranked = []
     for place, number in enumerate(sticky_order(facts.person_key, numbers, governance, facts.near)):
         pnid = number.phone_number_id
         condition = facts.numbers.get(pnid, _UNKNOWN)
         capacity = _capacity(condition, governance.profile_of(number), opened.due, facts.expires_at)
-        for form, until in _forms(facts, pnid, governance, opened.due):
-            health = _health(condition, form, now)
-            order = (health, form != "session", pnid != facts.sender, *_worth(place, condition, capacity))
-            why = _why(health, form, pnid == facts.sender, place, condition, capacity)
+        template = standings[number.waba_id].rank if number.waba_id in standings else REFUSED
+        for form, until in _forms(facts, pnid, governance, opened.due, template):
+            standing = health(condition, form, now)
+            order = (standing, form != "session", template, pnid != facts.sender, *_worth(place, condition, capacity))
+            why = _why(standing, form, pnid == facts.sender, place, condition, capacity)
+            why += _TEMPLATE_NOTES[template] if form == "template" else ""
             ranked.append((order, Candidate(phone_number_id=pnid, form=form, valid_until=until, reason=why)))
+    if not ranked and isinstance(worded, Reason):
+        return worded.model_copy(update={"policy_version": governance.version})
     if not ranked:
         return _window_closed(governance, facts)
-    return Choice(tuple(candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])), opened)
+    language = worded.language if isinstance(worded, Wording) else None
+    return Choice(tuple(candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])), opened, language)
+
+
+def _worded(facts: Facts, governance: Governance, numbers: Sequence[Number]) -> Wording | Reason | None:
+    """In which language the template goes, why it may not, or None where there is none. Decisions of before templates
+    were known name no languages: nothing speaks against those."""
+    if not facts.template:
+        return None
+    accounts = _accounts(numbers)
+    if not facts.languages:
+        return Wording(None, dict.fromkeys(accounts, UNKNOWN_BUT_ALLOWED))
+    policy = governance.templates
+    return wording(facts.template_name, facts.languages, accounts, facts.templates, facts.category, policy)
+
+
+def _accounts(numbers: Sequence[Number]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(number.waba_id for number in numbers))
 
 
 def decision_of(outcome: Planned | NoRoute, policy_version: str, now: datetime) -> Decision | None:
@@ -172,7 +226,12 @@ def decision_of(outcome: Planned | NoRoute, policy_version: str, now: datetime) 
     if outcome.facts is None:
         return None
     inputs = outcome.facts.model_dump(mode="json", exclude_defaults=True)
-    choice = outcome.reason if isinstance(outcome, NoRoute) else Choice(outcome.plan, outcome.opening or Opening(now))
+    choice: Choice | Reason
+    if isinstance(outcome, NoRoute):
+        choice = outcome.reason
+    else:
+        language = None if outcome.template is None else outcome.template.language
+        choice = Choice(outcome.plan, outcome.opening or Opening(now), language)
     return Decision(step="routing", policy_version=policy_version, at=now, inputs=inputs, verdict=verdict_of(choice))
 
 
@@ -184,8 +243,9 @@ def verdict_of(choice: Choice | Reason) -> dict[str, Any]:
     hours = [each.model_dump(mode="json") for each in choice.opening.hours]
     verdict: dict[str, Any] = {"outcome": "routed", "plan": told, "due": choice.opening.due.isoformat()}
     more = {"candidates": len(choice.candidates)} if len(choice.candidates) > MOST_TOLD else {}
+    language = {"language": choice.language} if choice.language else {}
     exception = {"exception": choice.opening.exception} if choice.opening.exception else {}
-    return verdict | ({"hours": hours} if hours else {}) | more | exception
+    return verdict | ({"hours": hours} if hours else {}) | language | more | exception
 
 
 def window_end(last_inbound_at: datetime | None, governance: Governance) -> datetime | None:
@@ -224,6 +284,8 @@ def messages_per_minute(profile: Profile) -> float:
 
 
 _UNKNOWN = Condition()
+_TEMPLATE_NOTES = ("", "; of the template nothing is known", "; the template is paused", "")
+"""By its standing's rank."""
 _country = lru_cache(maxsize=10_000)(country_of)
 """Of our own numbers."""
 
@@ -257,13 +319,15 @@ def _condition(state: NumberState | None, queue: QueueState | None) -> Condition
     )
 
 
-def _forms(facts: Facts, pnid: str, governance: Governance, due: datetime) -> list[tuple[Form, datetime | None]]:
+def _forms(
+    facts: Facts, pnid: str, governance: Governance, due: datetime, template: int
+) -> list[tuple[Form, datetime | None]]:
     forms: list[tuple[Form, datetime | None]] = []
     if facts.free_form:
         until = window_end(facts.last_inbound_at.get(pnid), governance)
         if until is not None and until > due:
             forms.append(("session", until))
-    if facts.template:
+    if facts.template and template != REFUSED:
         forms.append(("template", None))
     return forms
 
@@ -295,7 +359,7 @@ def _score(person_key: str, number: Number, profile: Profile) -> float:
     return -messages_per_minute(profile) / math.log(share)
 
 
-def _health(condition: Condition, form: Form, now: datetime) -> int:
+def health(condition: Condition, form: Form, now: datetime) -> int:
     """0 may send this form now, 1 paused, 2 halted. A number of which nothing is known is taken as open."""
     if condition.verdict == "open":
         return 0

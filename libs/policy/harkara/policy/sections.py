@@ -194,6 +194,24 @@ class Routing(Section):
         return chains
 
 
+TemplateCategory = Literal["marketing", "utility", "authentication"]
+
+
+class Templates(Section):
+    """What is known of Meta's templates, and what is done where nothing is known."""
+
+    unknown: Literal["allow", "refuse"] = "allow"
+    """A template whose account's list has not been read, or does not have it: allow lets Meta decide, and says so in
+    the plan; refuse sends only what is known to be approved."""
+    sync_minutes: Annotated[float, Field(ge=1, le=1440)] = 15.0
+    """How often each account's list of templates is read; besides, soon after each notice of Meta's."""
+    prices: dict[TemplateCategory, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """What one message of a category costs where most recipients are, for whoever reads what a dearer category would
+    cost; nothing is decided by it."""
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "INR"
+    """Of the prices."""
+
+
 class CircuitBreaker(Section):
     """What Meta's word on a number's health does. It is the same for everybody: asking again makes a ban permanent."""
 
@@ -206,10 +224,46 @@ class CircuitBreaker(Section):
     ] = "none"
 
 
+TIME_TO_LIVE_MINUTES: dict[Category, float] = {
+    "authentication": 10.0,
+    "utility": 34_560.0,
+    "marketing": 34_560.0,
+    "service": 34_560.0,
+}
+"""Meta drops an undelivered message after 10 minutes (authentication) or 30 days; a state is kept 25 days at rest, so
+the longest time that can be waited for is 24."""
+
+
+class Silence(Section):
+    """When it is said that nothing is heard of a message or a number. Nothing is sent again for it.
+
+    `time_to_live_minutes` is per category: give what the templates' `message_send_ttl_seconds` says.
+    """
+
+    status_minutes: Annotated[float, Field(ge=1, le=1440)] = 15.0
+    """Meta accepted a message and no status came for so long: it is marked, once, with what explains it."""
+    number_minutes: Annotated[float, Field(ge=1, le=1440)] = 10.0
+    """No status of any message of a number came for so long while some waits: its webhooks do not arrive."""
+    time_to_live_minutes: dict[Category, Annotated[float, Field(ge=0.5, le=34_560)]] = Field(
+        default_factory=dict, validate_default=True
+    )
+
+    @field_validator("time_to_live_minutes")
+    @classmethod
+    def _every_category(cls, given: dict[Category, float]) -> dict[Category, float]:
+        return TIME_TO_LIVE_MINUTES | given
+
+    def time_to_live(self, category: str | None) -> float:
+        """Minutes after which an undelivered message is presumed dropped; of an unknown category the longest."""
+        found = next((minutes for each, minutes in self.time_to_live_minutes.items() if each == category), None)
+        return max(self.time_to_live_minutes.values()) if found is None else found
+
+
 class Telemetry(Section):
-    """How often Meta is asked how the numbers are."""
+    """How often Meta is asked how the numbers are, and when its silence is noticed."""
 
     health_poll_seconds: Annotated[float, Field(ge=5, le=3600)] = 300.0
+    silence: Silence = Silence()
     circuit_breaker: CircuitBreaker = CircuitBreaker()
 
 

@@ -5,6 +5,7 @@
         name: the web shop
         sha256: 9f86d0...       # hexadecimal, of the whole key's text `<id>.<secret>`
         sender: "100000000000001"   # optional: the key speaks for this number or pool alone
+        roles: [send, read]     # optional: what it may do (`Role`); left out: everything
 
 A secret is 256 random bits, so a plain hash cannot be searched; `new_key` makes one.
 """
@@ -17,7 +18,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -30,13 +31,25 @@ LONGEST_KEY = 512  # characters looked at: ours have about 80; a longer header i
 _NOBODY = "0" * 64  # compared with where the id is unknown, so that an id cannot be guessed by timing
 
 
+Role = Literal["send", "control", "consent", "read"]
+"""send: messages and runs, and what would become of them. control: pause, resume, cancel, halt, prioritise, resolve.
+consent: record what persons said. read: look at anything."""
+EVERY_ROLE: frozenset[Role] = frozenset(get_args(Role))
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A caller. `sender` is the one number or pool that the key speaks for; None: any."""
+    """A caller. `sender` is the one number or pool that the key speaks for; None: any. `roles`: what it may do."""
 
     id: str
     name: str
     sender: str | None = None
+    roles: frozenset[Role] = EVERY_ROLE
+
+    def require(self, role: Role) -> None:
+        """Raises Problem 403 ROLE_REQUIRED for a key without that role (ING-18)."""
+        if role not in self.roles:
+            raise Problem(403, "ROLE_REQUIRED", "The API key may not do this", f"It needs the role `{role}`.")
 
 
 class _Entry(BaseModel):
@@ -46,6 +59,7 @@ class _Entry(BaseModel):
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)]
     sender: Home | None = None
+    roles: Annotated[frozenset[Role], Field(min_length=1)] = EVERY_ROLE
 
 
 class _File(BaseModel):
@@ -76,7 +90,7 @@ class ApiKeys:
         ids = [entry.id for entry in found.keys]
         if twice := sorted({each for each in ids if ids.count(each) > 1}):
             raise ValueError(f"{path}: the id {', '.join(twice)} is given to more than one key")
-        return cls((ApiKey(entry.id, entry.name, entry.sender), entry.sha256) for entry in found.keys)
+        return cls((ApiKey(entry.id, entry.name, entry.sender, entry.roles), entry.sha256) for entry in found.keys)
 
     def authenticate(self, header_authorization: str | None, header_x_api_key: str | None = None) -> ApiKey:
         """The caller, from `Authorization: Bearer <key>` or, without one, `X-API-Key: <key>`.

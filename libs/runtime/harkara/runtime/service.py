@@ -16,6 +16,7 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from harkara.runtime import telemetry
+from harkara.runtime.http_port import uvicorn_config
 from harkara.runtime.kafka import Writer, start_producer
 from harkara.runtime.settings import ServiceSettings
 
@@ -98,7 +99,7 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        server = _Server(self._uvicorn_config())
+        server = _Server(uvicorn_config(self.settings, self.http_app))
         tasks: list[asyncio.Task[None]] = [asyncio.create_task(_serve(server, listener), name="http")]
         tasks += [asyncio.create_task(component.run(), name=component.name) for component in self.components]
         stop = asyncio.create_task(self._stopping.wait())
@@ -136,20 +137,6 @@ class Service:
         @app.get("/metrics", include_in_schema=False)
         async def metrics() -> Response:
             return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-    def _uvicorn_config(self) -> uvicorn.Config:
-        tls = self.settings.tls_cert_file
-        return uvicorn.Config(
-            self.http_app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=10,
-            limit_concurrency=2000,  # beyond this a request waits longer than Meta's patience; 503 makes it retry
-            ssl_certfile=str(tls) if tls else None,
-            ssl_keyfile=str(self.settings.tls_key_file) if tls and self.settings.tls_key_file else None,
-        )
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from harkara.compliance_guard.carrying import Carrier
 from harkara.compliance_guard.core import policy_record
 from harkara.compliance_guard.effects import Answerer, Judge, Listener, Recorder, consent_projection, gate_on
 from harkara.compliance_guard.progress import Progress
 from harkara.compliance_guard.settings import Settings
-from harkara.compliance_guard.standings import Standings
 from harkara.contracts.topics import (
     CONSENT_EVENTS,
     CONSENT_REQUESTS,
     CONSENT_STATE,
     INBOUND_MESSAGES,
+    PERSON_IDENTITIES,
     SEND_INTENTS,
     SEND_INTENTS_URGENT,
 )
 from harkara.policy.governance import load
 from harkara.policy.reload import needs_restart
+from harkara.policy.standings import Standings
 from harkara.runtime.clock import SystemClock
 from harkara.runtime.faust_component import FaustComponent
 from harkara.runtime.loop import Loop
@@ -31,11 +33,11 @@ PROJECTION = "compliance-guard-consent"
 def create(settings: Settings) -> Service:
     """The service. Raises ValueError where governance.yaml or the pepper cannot be used."""
     governance = load(settings.governance_file)
-    standings = Standings()
-    replica = ReplicaTable(settings, "consent", [CONSENT_STATE], standings.apply)
+    standings = Standings(with_owners=True)
+    replica = ReplicaTable(settings, "consent", [CONSENT_STATE, PERSON_IDENTITIES], standings.apply)
     clock = SystemClock()
     judge = Judge(governance, settings.pepper_bytes(), standings, clock)
-    listener, answerer = Listener(governance), Answerer(governance, standings, clock)
+    listener, answerer = Listener(governance, standings.aliases), Answerer(governance, standings, clock)
     recorder = Recorder(settings.pepper_bytes(), clock)
     progress = Progress(settings, {LISTENER: INBOUND_MESSAGES, PROJECTION: CONSENT_EVENTS}, replica.staleness_seconds)
     gate = gate_on(replica.fresh, progress.fresh)
@@ -45,6 +47,13 @@ def create(settings: Settings) -> Service:
     )
     recording = Loop(
         settings, name="compliance-guard-consent-requests", topics=[CONSENT_REQUESTS], decide=recorder.record
+    )
+    carrying = Loop(
+        settings,
+        name="compliance-guard-identities",
+        topics=[PERSON_IDENTITIES],
+        decide=Carrier(standings).carry,
+        gate=gate_on(replica.fresh),
     )
     judging = Loop(
         settings, name="compliance-guard", topics=[SEND_INTENTS_URGENT, SEND_INTENTS], decide=judge.judge, gate=gate
@@ -56,4 +65,6 @@ def create(settings: Settings) -> Service:
         [judge.follow, listener.follow, answerer.follow],
         lambda newest: [policy_record(newest, settings.service, clock.now())],
     )
-    return Service(settings, [replica, progress, projection, listening, recording, answering, judging, policy])
+    return Service(
+        settings, [replica, progress, projection, listening, recording, answering, carrying, judging, policy]
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import Change, ConsentEvent, ConsentState, advance_consent
-from harkara.contracts.event import Decision, Reason, event_id
+from harkara.contracts.event import Decision, Reason, epoch_ms, event_id
 from harkara.contracts.intents import ClearedIntent, SendIntent, Text
 from harkara.contracts.lifecycle import MessageLifecycle, PolicyStatus
 from harkara.contracts.topics import (
@@ -119,19 +120,26 @@ def policy_record(policy: Governance, service: str, now: datetime) -> Output:
     return Output(AUDIT_LOG, service, policy.version, record, record.audit_id, now)
 
 
-def heard(inbound: InboundMessage, said: Said | None) -> list[Output]:
+def heard(inbound: InboundMessage, said: Said | None, owners: Iterable[tuple[str, int]] = ()) -> list[Output]:
     """The change of every purpose that a person's command is; nothing where it is none, or asks for help only.
 
-    An opt-out is the cancel of what was accepted until we heard it, as one event.
+    An opt-out is the cancel of what was accepted until we heard it, as one event. `owners` are the person's other names
+    that it counts for, each until when (ms): it is recorded under them too, where the lanes look (B17).
     """
     change = None if said is None else CHANGES.get(said.command)
     if said is None or change is None:
         return []
     at = min(inbound.sent_at, inbound.received_at)
-    consent_id = event_id(inbound.wamid, "keyword")
+    names = [inbound.person_key, *(name for name, until_ms in owners if epoch_ms(at) <= until_ms)]
+    return [_said_by(name, inbound, said, change, at) for name in names]
+
+
+def _said_by(person_key: str, inbound: InboundMessage, said: Said, change: Change, at: datetime) -> Output:
+    own = person_key == inbound.person_key
+    consent_id = event_id(inbound.wamid, "keyword", *(() if own else (person_key,)))
     event = ConsentEvent(
         event_id=consent_id,
-        person_key=inbound.person_key,
+        person_key=person_key,
         standing=change,
         source="keyword",
         at=at,
@@ -142,7 +150,7 @@ def heard(inbound: InboundMessage, said: Said | None) -> list[Output]:
         language=said.tongue,
         actor=inbound.person_key,
     )
-    return [Output(CONSENT_EVENTS, inbound.person_key, inbound.person_key, event, consent_id, at)]
+    return Output(CONSENT_EVENTS, person_key, person_key, event, consent_id, at)
 
 
 def answer_to(inbound: InboundMessage, text: str, said: Said) -> SendIntent | None:

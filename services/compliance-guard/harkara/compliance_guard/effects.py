@@ -9,18 +9,19 @@ from datetime import datetime, timedelta
 
 from harkara.compliance_guard import core
 from harkara.compliance_guard.metrics import COMMANDS, CONFIRMATIONS, CONSENT_RECORDED, DECISIONS, PERSONS
-from harkara.compliance_guard.standings import Standings
 from harkara.contracts.consent import ConsentEvent, ConsentRequest, Standing
 from harkara.contracts.event import event_id
 from harkara.contracts.identity import person_key
 from harkara.contracts.intents import SendIntent
 from harkara.contracts.topics import CONSENT_EVENTS, CONSENT_STATE
 from harkara.contracts.webhooks import InboundMessage
+from harkara.policy.aliases import Aliases
 from harkara.policy.clearance import Rejected, Word, decide, purpose_of
 from harkara.policy.commands import Commands, Said
 from harkara.policy.confirmations import confirmation
 from harkara.policy.governance import Governance
 from harkara.policy.recording import recorded
+from harkara.policy.standings import Standings
 from harkara.runtime.clock import Clock
 from harkara.runtime.faust_app import ProjectionApp
 from harkara.runtime.kafka import Output
@@ -62,7 +63,8 @@ class Judge:
 class Listener:
     """Hears the commands of people: before anything else, and whatever else is known or not."""
 
-    def __init__(self, governance: Governance) -> None:
+    def __init__(self, governance: Governance, aliases: Aliases | None = None) -> None:
+        self._aliases = Aliases() if aliases is None else aliases  # one without links is false
         self.follow(governance)
 
     def follow(self, governance: Governance) -> None:
@@ -75,7 +77,7 @@ class Listener:
         said = self._commands.read(inbound.text, inbound.button_payload)
         if said is not None:
             COMMANDS.labels(said.command).inc()
-        return core.heard(inbound, said)
+        return core.heard(inbound, said, self._aliases.owners(inbound.person_key))
 
 
 class Lately:
@@ -121,6 +123,9 @@ class Answerer:
         inbound = _inbound(incoming)
         said = self._commands.read(inbound.text, inbound.button_payload)
         if said is None:
+            return []
+        if self._clock.now() - inbound.sent_at > core.CONFIRMATION_LIFE:
+            CONFIRMATIONS.labels("too_late").inc()
             return []
         known = self._standings.said(inbound.person_key)
         standing = None if known is None else known.transactional

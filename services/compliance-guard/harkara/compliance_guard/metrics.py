@@ -17,14 +17,20 @@ COMMANDS = Counter(
 )
 CONFIRMATIONS = Counter(
     "harkara_compliance_guard_confirmations_total",
-    "Answers to commands, by outcome: `cleared`, `no_phone` (the person is known by a user id only), or the reason's "
-    "code why there was none.",
+    "Answers to commands, by outcome: `cleared`, `no_phone` (the person is known by a user id only), "
+    "`too_late` (written more than 30 minutes ago: a webhook that Meta repeats for days), or the reason's code why "
+    "there was none.",
     ["outcome"],
 )
 CONSENT_RECORDED = Counter(
     "harkara_compliance_guard_consent_recorded_total",
     "Consent that upstream systems recorded by Kafka, by its standing. A jump of opted_in: look where it comes from.",
     ["standing"],
+)
+CARRIED = Counter(
+    "harkara_compliance_guard_carried_total",
+    "Words of people written under another name of theirs when the link between the two names became known. Follows "
+    "how often people change their number or hide it; a jump: look at what Meta sends on person-identities.",
 )
 BEHIND = Gauge(
     "harkara_compliance_guard_consent_unread_seconds",
@@ -33,5 +39,5 @@ BEHIND = Gauge(
 )
 PERSONS = Gauge(
     "harkara_compliance_guard_persons",
-    "Persons whose consent is held in memory, about 250 bytes each. Near the memory limit: raise it.",
+    "Persons whose consent is held in memory, about 350 bytes each. Near the memory limit: raise it.",
 )

@@ -13,14 +13,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from harkara.compliance_guard.metrics import BEHIND
 from harkara.contracts.topics import Topic
 from harkara.runtime.clock import Clock, SystemClock
-from harkara.runtime.kafka import start_consumer
+from harkara.runtime.group_progress import GroupProgress, Offsets
 from harkara.runtime.settings import ServiceSettings
 
 FRESH_SECONDS = 3.0
@@ -30,7 +28,6 @@ LOOK_SECONDS = 0.2
 LOOK_TIMEOUT_SECONDS = 1.5
 MOST_ENDS = 100  # 20 s of looks; of what takes longer to be read, the newer looks tell
 
-Ends = dict[TopicPartition, int]
 log = structlog.get_logger()
 
 
@@ -48,11 +45,11 @@ class Progress:
         clock: Clock | None = None,
     ) -> None:
         self._settings = settings
-        self._inputs = {settings.kafka.group(group): settings.kafka.topic(topic) for group, topic in inputs.items()}
+        self._inputs = inputs
         self._clock = clock or SystemClock()
         self._started_at = self._clock.monotonic()
         self._read_until: float | None = None
-        self._ends: deque[tuple[float, Ends]] = deque(maxlen=MOST_ENDS)
+        self._ends: deque[tuple[float, Offsets]] = deque(maxlen=MOST_ENDS)
         self._reached: deque[tuple[float, float]] = deque(maxlen=MOST_ENDS)
         self._replica_age_seconds = replica_age_seconds
         BEHIND.set_function(self._behind_or_start)
@@ -77,36 +74,17 @@ class Progress:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        consumer = await start_consumer(self._settings, group=None)
-        admin = AIOKafkaAdminClient(**self._settings.kafka.aiokafka_options())
-        try:
-            await admin.start()
+        async with GroupProgress.of(self._settings, self._inputs) as groups:
             while True:
                 try:
                     async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-                        await self._look(consumer, admin)
+                        asked_at = self._clock.monotonic()
+                        self.note(asked_at, await groups.ends(), await groups.read())
                 except (KafkaError, TimeoutError) as error:
                     log.warning("consent_progress_unknown", error=type(error).__name__)
                 await asyncio.sleep(LOOK_SECONDS)
-        finally:
-            await admin.close()
-            await consumer.stop()
 
-    async def _look(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> None:
-        asked_at = self._clock.monotonic()
-        partitions = {
-            group: [TopicPartition(topic, number) for number in range(self._settings.partitions)]
-            for group, topic in self._inputs.items()
-        }
-        every = [each for group in partitions.values() for each in group]
-        ends = await consumer.end_offsets(every)
-        committed: Ends = await consumer.beginning_offsets(every)  # of what has expired nothing is left to read
-        for group, wanted in partitions.items():
-            found = await admin.list_consumer_group_offsets(group, partitions=wanted)
-            committed |= {each: max(meta.offset, committed[each]) for each, meta in found.items()}
-        self.note(asked_at, ends, committed)
-
-    def note(self, asked_at: float, ends: Ends, committed: Ends) -> None:
+    def note(self, asked_at: float, ends: Offsets, committed: Offsets) -> None:
         """One look: where the topics ended at `asked_at`, and what their groups had committed a moment later."""
         self._ends.append((asked_at, ends))
         while self._ends and all(committed.get(each, 0) >= end for each, end in self._ends[0][1].items()):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from harkara.policy.governance import Governance
-from harkara.runtime.api_keys import ApiKey, ApiKeys
+from harkara.runtime.api_keys import ApiKey, ApiKeys, Role
 from harkara.runtime.clock import Clock
 from harkara.runtime.problems import Problem
 
@@ -44,18 +44,22 @@ class Access:
         self._life = timedelta(hours=session_hours)
 
     def caller(self, request: Request) -> Caller:
-        """The caller of a request. Raises Problem 401; and 403 for a command that another site's page sent along with
-        our cookie."""
+        """The caller of a request. Raises Problem 401; and 403 for a key without the role, `read` to look and `control`
+        for a command, and for a command that another site's page sent along with our cookie."""
         headers = request.headers
+        role: Role = "read" if request.method in SAFE_METHODS else "control"
         if "authorization" in headers or "x-api-key" in headers:
-            return self._bound(self._keys.authenticate(headers.get("authorization"), headers.get("x-api-key")))
-        key = self._of_session(request.cookies.get(COOKIE, ""), self._clock.now())
-        if key is None:
+            key = self._keys.authenticate(headers.get("authorization"), headers.get("x-api-key"))
+            key.require(role)
+            return self._bound(key)
+        known = self._of_session(request.cookies.get(COOKIE, ""), self._clock.now())
+        if known is None:
             self._keys.authenticate(None)  # raises: neither header nor session
             raise AssertionError("a request without a key was authenticated")
         if request.method not in SAFE_METHODS and not _from_our_own_page(request):
             raise Problem(403, "CROSS_SITE", "Commands by session come from our own pages only")
-        return self._bound(key)
+        known.require(role)
+        return self._bound(known)
 
     def login(self, text: str) -> str | None:
         """The session cookie for this API key's text; None where it is nobody's."""

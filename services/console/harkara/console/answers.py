@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -13,6 +13,8 @@ from harkara.contracts.lifecycle import ENDS, MessageLifecycle, MessageState
 from harkara.contracts.numbers import QueuePace
 from harkara.policy.governance import Governance
 from harkara.policy.schedule import Schedule
+
+RUN_STATES = {None: "running", "resume_run": "running", "pause_run": "paused", "cancel_run": "cancelled"}
 
 
 class Answer(BaseModel):
@@ -159,7 +161,11 @@ class SenderStats(Answer):
 
 
 class RunAnswer(Answer):
-    """A run: what was promised and how it stands. Percentages are of `expected`, rounded down."""
+    """A run: what was promised and how it stands. Percentages are of `expected`, rounded down.
+
+    `state`: running, paused or cancelled, by the newest word on it (`told_by`, `told_at`). `verdicts` is what the
+    policy was expected to say when the run was accepted, `by_status` and `by_reason` what became of its messages.
+    """
 
     run_id: str
     name: str
@@ -176,6 +182,40 @@ class RunAnswer(Answer):
     percent_ended: float
     by_status: dict[str, int]
     by_reason: dict[str, int]
+    audience_hash: str
+    filters: dict[str, list[str]]
+    left_out: int
+    verdicts: dict[str, int]
+    verdict_hash: str | None
+    policy_version: str | None
+    dry_run: bool
+    state: Literal["running", "paused", "cancelled"]
+    told_by: str | None
+    told_at: datetime | None
+
+
+class RecipientAnswer(Answer):
+    """What became of one recipient of a run (ING-16): Meta's id of the message, its template, its state and why."""
+
+    message_id: str
+    person_key: str | None
+    status: str
+    at: datetime
+    wamid: str | None
+    phone_number_id: str | None
+    form: str | None
+    template: str | None
+    category: str | None
+    attempts: int
+    error_code: int | None
+    reason: Why | None
+
+
+class RecipientsAnswer(Answer):
+    """A page of a run's recipients by message id; `after` asks for the next one."""
+
+    recipients: list[RecipientAnswer]
+    after: str | None
 
 
 class RunsAnswer(Answer):
@@ -186,13 +226,15 @@ class RunsAnswer(Answer):
 
 
 class NumberAnswer(Answer):
-    """A sender number: what it may do, since when and by whose word. `latched`: only an operator resumes it."""
+    """A sender number: what it may do, since when and by whose word. `latched`: only an operator resumes it.
+    `connection`: Meta's word for its registration (CONNECTED, DISCONNECTED, BANNED; FHL-12)."""
 
     phone_number_id: str
     home: str
     verdict: str
     availability: str
     quality: str
+    connection: str
     latched: bool
     until: datetime | None
     reason: Why | None
@@ -231,8 +273,17 @@ def message_answer(state: MessageState, history: list[Row]) -> MessageAnswer:
 
 def run_answer(run: Row) -> RunAnswer:
     """A run's answer from its row and summed counts."""
-    counts = run["counts"]
-    return RunAnswer.model_validate(run | counts.model_dump())
+    counts, word = run["counts"], run["word"] or {}
+    told = {"state": RUN_STATES[word.get("action")], "told_by": word.get("actor"), "told_at": word.get("at")}
+    return RunAnswer.model_validate(run | counts.model_dump() | told)
+
+
+def recipient_answer(row: Row) -> RecipientAnswer:
+    """A recipient's answer from the message's row; form and template are the newest attempt's."""
+    attempts: dict[str, dict[str, Any]] = row["attempts"]
+    newest = max(map(int, attempts), default=0)
+    about = {name: attempts.get(str(newest), {}).get(name) for name in ("form", "template")}
+    return RecipientAnswer.model_validate(row | about | {"attempts": newest, "reason": _why(row["reason"])})
 
 
 def number_answers(
@@ -261,13 +312,16 @@ def queue_answer(row: Row | None, now: datetime) -> QueueAnswer | None:
     return QueueAnswer.model_validate(row | {"next": heads, "next_at": None if pace is None else pace.next_at})
 
 
+NUMBER_WORDS = ("verdict", "availability", "quality", "connection", "latched", "until", "updated_at")
+
+
 def _number(phone_number_id: str, home: str, reported: Row, now: datetime) -> NumberAnswer:
     state = reported.get("state") or {
-        "verdict": "open", "availability": "UNKNOWN", "quality": "UNKNOWN", "latched": False, "until": None,
-        "reason": None, "by": "", "updated_at": None,
+        "verdict": "open", "availability": "UNKNOWN", "quality": "UNKNOWN", "connection": "UNKNOWN", "latched": False,
+        "until": None, "reason": None, "by": "", "updated_at": None,
     }  # fmt: skip
     return NumberAnswer(
-        **{name: state[name] for name in ("verdict", "availability", "quality", "latched", "until", "updated_at")},
+        **{name: state[name] for name in NUMBER_WORDS},
         phone_number_id=phone_number_id,
         home=home,
         by=state["by"],

@@ -8,7 +8,10 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harkara.console.access import Access
+from harkara.console.auditing import auditing
+from harkara.console.chain import HeadsTold
 from harkara.console.commands import Commands
+from harkara.console.decisions import deciding
 from harkara.console.explain import explaining
 from harkara.console.letters import letters
 from harkara.console.live import Live
@@ -47,7 +50,8 @@ def create(settings: Settings) -> Service:
     desk = Desk(access, Queries(database.pool), Commands(producer, clock), policy, clock, pepper, settings)
     live = Live(settings.live_interval_seconds, settings.live_clients)
     read_side = ReadSide(settings, Store(database.pool, pepper), database.ready, clock)
-    return Service(settings, [database, producer, read_side, live], http_app(desk, live))
+    told = HeadsTold(database.pool)
+    return Service(settings, [database, producer, read_side, live, told], http_app(desk, live))
 
 
 def http_app(desk: Desk, live: Live) -> FastAPI:
@@ -63,6 +67,8 @@ def http_app(desk: Desk, live: Live) -> FastAPI:
     app.include_router(router)
     app.include_router(explaining)
     app.include_router(orders)
+    app.include_router(auditing)
+    app.include_router(deciding)
     app.include_router(letters)
     app.include_router(pages)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import datetime
 from typing import Any, Literal
 
 import structlog
@@ -31,7 +32,14 @@ URGENT = 3
 ACKNOWLEDGED_WITHIN_SECONDS = 10.0  # what a person waits for a button; Kafka normally takes milliseconds
 
 Kind = Literal[
-    "cancel_message", "cancel_run", "cancel_recipient", "prioritise_message", "prioritise_run", "resolve_in_doubt"
+    "cancel_message",
+    "cancel_run",
+    "cancel_recipient",
+    "pause_run",
+    "resume_run",
+    "prioritise_message",
+    "prioritise_run",
+    "resolve_in_doubt",
 ]
 
 log = structlog.get_logger()
@@ -63,12 +71,22 @@ class Commands:
         return command.command_id
 
     async def tell(
-        self, kind: Kind, target: str, home: str, actor: str, note: str = "", *, command_id: str = "", **more: Any
+        self,
+        kind: Kind,
+        target: str,
+        home: str,
+        actor: str,
+        note: str = "",
+        *,
+        command_id: str = "",
+        since: datetime | None = None,
+        **more: Any,
     ) -> str:
         """A command to the lane of `home` about a message, run or person; returns its id. `more`: its own arguments.
 
         A cancel of a message or run has the same id for every repetition by the same caller; others are told anew
-        each time, unless an id is given.
+        each time, unless an id is given. `since`: when the run was accepted; the command is no older, whoever's clock
+        is behind.
         """
         if not command_id:
             once = kind in ("cancel_message", "cancel_run")
@@ -80,7 +98,7 @@ class Commands:
             target=target,
             actor=actor,
             note=note,
-            at=self._clock.now(),
+            at=max(self._clock.now(), since) if since is not None else self._clock.now(),
             **more,
         )
         subject = target if kind.endswith("_message") or kind == "resolve_in_doubt" else None

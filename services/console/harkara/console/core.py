@@ -67,7 +67,8 @@ MESSAGE_EVENTS = Table(
 )  # fmt: skip
 RUNS = Table(
     "runs", ("run_id",), "created_at",
-    ("run_id", "name", "producer", "expected", "homes", "audience_hash", "deadline", "created_at"),
+    ("run_id", "name", "producer", "expected", "homes", "audience_hash", "deadline", "created_at", "filters",
+     "left_out", "verdicts", "verdict_hash", "policy_version", "dry_run"),
 )  # fmt: skip
 PROGRESS = Table(
     "run_progress", ("run_id", "partition"), "version", ("run_id", "partition", "version", "counts", "updated_at")
@@ -79,8 +80,8 @@ SLA = Table(
 )  # fmt: skip
 NUMBERS = Table(
     "numbers", ("phone_number_id",), "version",
-    ("phone_number_id", "home", "version", "verdict", "availability", "quality", "until", "latched", "reason", "by",
-     "updated_at"),
+    ("phone_number_id", "home", "version", "verdict", "availability", "quality", "connection", "until", "latched",
+     "reason", "by", "updated_at"),
 )  # fmt: skip
 NUMBER_HISTORY = Table(
     "number_events", ("source", "event_id"), None,

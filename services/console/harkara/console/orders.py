@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from harkara.console.access import Caller
 from harkara.console.answers import Accepted, AllAccepted
+from harkara.console.core import Row
 from harkara.console.routes import (
     BEYOND_CANCELLING,
     PROBLEMS,
@@ -21,6 +22,7 @@ from harkara.console.routes import (
     not_found,
     resolve_sender,
 )
+from harkara.contracts.commands import RunWord
 from harkara.contracts.event import Phone, event_id
 from harkara.contracts.identity import person_key
 from harkara.contracts.intents import Priority
@@ -109,12 +111,21 @@ async def resolve_in_doubt(message_id: str, order: Resolution, desk: AtDesk, cal
 @orders.delete("/runs/{run_id}", status_code=202)
 async def cancel_run(run_id: str, desk: AtDesk, caller: AsCaller) -> AllAccepted:
     """Cancel what of a run has not been sent, also what has not reached its lane yet; one command per home."""
-    return AllAccepted(
-        command_ids=[
-            await desk.commands.tell("cancel_run", run_id, home, caller.key.id)
-            for home in await _homes_of_run(desk, caller, run_id)
-        ]
-    )
+    return AllAccepted(command_ids=await tell_run(desk, caller, "cancel_run", run_id))
+
+
+@orders.post("/runs/{run_id}/pause", status_code=202)
+async def pause_run(run_id: str, desk: AtDesk, caller: AsCaller, order: Order | None = None) -> AllAccepted:
+    """Hold what of a run has not been sent, also what has not reached its lane yet, until it is resumed."""
+    note = "" if order is None else order.note
+    return AllAccepted(command_ids=await tell_run(desk, caller, "pause_run", run_id, note))
+
+
+@orders.post("/runs/{run_id}/resume", status_code=202)
+async def resume_run(run_id: str, desk: AtDesk, caller: AsCaller, order: Order | None = None) -> AllAccepted:
+    """Let a paused run go on where it stopped."""
+    note = "" if order is None else order.note
+    return AllAccepted(command_ids=await tell_run(desk, caller, "resume_run", run_id, note))
 
 
 @orders.post("/runs/{run_id}/priority", status_code=202)
@@ -123,7 +134,7 @@ async def prioritise_run(run_id: str, order: PriorityOrder, desk: AtDesk, caller
     return AllAccepted(
         command_ids=[
             await desk.commands.tell("prioritise_run", run_id, home, caller.key.id, order.note, priority=order.priority)
-            for home in await _homes_of_run(desk, caller, run_id)
+            for home in sorted((await _run(desk, caller, run_id))["homes"])
         ]
     )
 
@@ -145,8 +156,17 @@ async def cancel_recipient(order: RecipientOrder, desk: AtDesk, caller: AsCaller
     )
 
 
-async def _homes_of_run(desk: Desk, caller: Caller, run_id: str) -> list[str]:
+async def tell_run(desk: Desk, caller: Caller, kind: RunWord, run_id: str, note: str = "") -> list[str]:
+    """Write the command for each of the run's lanes; their ids. Raises Problem 404 and 503."""
+    run = await _run(desk, caller, run_id)
+    return [
+        await desk.commands.tell(kind, run_id, home, caller.key.id, note, since=run["created_at"])
+        for home in sorted(run["homes"])
+    ]
+
+
+async def _run(desk: Desk, caller: Caller, run_id: str) -> Row:
     found = await desk.queries.run(bounded(run_id), caller.home)
     if found is None:
         raise not_found("run")
-    return sorted(found["homes"])
+    return found

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, quote
 
 import psycopg
@@ -19,6 +19,7 @@ from harkara.console.access import COOKIE, Caller, is_local
 from harkara.console.answers import message_answer, number_answers, run_answer
 from harkara.console.core import DEAD_LETTER_TOPICS
 from harkara.console.live import Live, TooManyClients
+from harkara.console.orders import tell_run
 from harkara.console.routes import (
     BEYOND_CANCELLING,
     AtDesk,
@@ -29,12 +30,14 @@ from harkara.console.routes import (
     home_of_number,
     not_found,
 )
+from harkara.contracts.commands import RunWord
 from harkara.runtime.problems import Problem
 
 LONGEST_FORM_BYTES = 4096  # a key or a note
 RUN_MESSAGES = 100  # rows of a run's page; the next page is a link away
 STATIC = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8"}
 OUR_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # where a login may lead: a path here, never another site
+RUN_WORDS: dict[str, RunWord] = {"pause": "pause_run", "resume": "resume_run", "cancel": "cancel_run"}
 QUALITY_WORDS = {"GREEN": "high", "YELLOW": "medium", "RED": "low", "UNKNOWN": "not known"}
 
 
@@ -92,6 +95,15 @@ async def run_page(
     rows = await desk.queries.run_messages(run_id, chosen and bounded(chosen), bounded(after), RUN_MESSAGES)
     following = rows[-1]["message_id"] if len(rows) == RUN_MESSAGES else None
     return _page("run.html", **found, messages=rows, chosen=chosen, following=following)
+
+
+@pages.post("/runs/{run_id}/{word}")
+async def tell_by_form(
+    run_id: str, word: Literal["pause", "resume", "cancel"], desk: AtDesk, visitor: Visitor
+) -> Response:
+    """The page's buttons: as POST /api/v1/runs/{id}/pause and the like."""
+    await tell_run(desk, visitor, RUN_WORDS[word], run_id)
+    return RedirectResponse(f"/runs/{quote(run_id, safe='')}", 303)
 
 
 @pages.get("/messages")

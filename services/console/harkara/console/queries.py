@@ -14,6 +14,14 @@ from harkara.contracts.runs import RunCounts
 HISTORY_LIMIT = 500  # events of one message: three attempts make about 30; more is a fault worth seeing, not all of it
 RUNS_LIMIT = 100
 DEAD_LETTER_LIMIT = 20
+_RUN = (
+    "SELECT r.*, (SELECT coalesce(jsonb_agg(p.counts), '[]') FROM run_progress p WHERE p.run_id = r.run_id) AS parts, "
+    "(SELECT jsonb_build_object('action', a.action, 'actor', a.actor, 'at', a.at) FROM audit a "
+    "WHERE a.subject = r.run_id AND a.action IN ('pause_run', 'resume_run', 'cancel_run') "
+    "AND a.details ?| array['command_id', 'command_ids'] "
+    "ORDER BY a.action = 'cancel_run' DESC, a.at DESC LIMIT 1) AS word FROM runs r"
+)
+"""A run with its counts, and the newest word on it as it was given (its lanes write down that it has arrived)."""
 
 
 class Queries:
@@ -59,8 +67,7 @@ class Queries:
     async def runs(self, limit: int = RUNS_LIMIT, before: datetime | None = None, home: str | None = None) -> list[Row]:
         """The newest runs with their counts summed; `before` pages on (the created_at of the last one seen)."""
         rows = await self._all(
-            "SELECT r.*, (SELECT coalesce(jsonb_agg(p.counts), '[]') FROM run_progress p WHERE p.run_id = r.run_id) "
-            "AS parts FROM runs r WHERE (%(before)s::timestamptz IS NULL OR r.created_at < %(before)s) "
+            f"{_RUN} WHERE (%(before)s::timestamptz IS NULL OR r.created_at < %(before)s) "
             "AND (%(home)s::text IS NULL OR (r.homes ? %(home)s AND r.homes - %(home)s::text = '{}')) "
             "ORDER BY r.created_at DESC, r.run_id LIMIT %(limit)s",
             {"before": before, "home": home, "limit": min(limit, RUNS_LIMIT)},
@@ -70,8 +77,7 @@ class Queries:
     async def run(self, run_id: str, home: str | None = None) -> Row | None:
         """One run with its counts and what was said about its promise."""
         rows = await self._all(
-            "SELECT r.*, (SELECT coalesce(jsonb_agg(p.counts), '[]') FROM run_progress p WHERE p.run_id = r.run_id) "
-            "AS parts FROM runs r WHERE r.run_id = %(run)s "
+            f"{_RUN} WHERE r.run_id = %(run)s "
             "AND (%(home)s::text IS NULL OR (r.homes ? %(home)s AND r.homes - %(home)s::text = '{}'))",
             {"run": run_id, "home": home},
         )
@@ -83,7 +89,8 @@ class Queries:
     async def run_messages(self, run_id: str, status: str | None, after: str, limit: int) -> list[Row]:
         """A run's messages by id, of one status or all; `after` is the last id seen."""
         return await self._all(
-            "SELECT message_id, status, at, phone_number_id, error_code, reason, person_key FROM messages "
+            "SELECT message_id, status, at, phone_number_id, error_code, reason, person_key, wamid, category, "
+            "attempts FROM messages "
             "WHERE run_id = %s AND (%s::text IS NULL OR status = %s) AND message_id > %s ORDER BY message_id LIMIT %s",
             (run_id, status, status, after, limit),
         )
@@ -134,6 +141,28 @@ class Queries:
     async def audit(self, subject: str, limit: int = 50) -> list[Row]:
         """Who did what to a message, run or number, newest first."""
         return await self._all("SELECT * FROM audit WHERE subject = %s ORDER BY at DESC LIMIT %s", (subject, limit))
+
+    async def decisions(self, since: datetime, after: tuple[str, str, str] | None, limit: int) -> list[Row]:
+        """The policy's decisions from `since` on, by time; `after`: (at, source, event id) of the last one seen."""
+        return await self._all(
+            "SELECT at, source, event_id, message_id, event -> 'decision' AS decision FROM message_events "
+            "WHERE event ? 'decision' AND message_id IS NOT NULL AND at >= %(since)s AND (%(at)s::timestamptz IS NULL "
+            "OR (at, source, event_id) > (%(at)s::timestamptz, %(source)s, %(event_id)s)) "
+            "ORDER BY at, source, event_id LIMIT %(limit)s",
+            dict(zip(("at", "source", "event_id"), after or (None, "", ""), strict=True))
+            | {"since": since, "limit": limit},
+        )
+
+    async def audit_heads(self) -> tuple[list[Row], int]:
+        """Where the audit's chains end, and how many records are in none."""
+        (without,) = await self._all("SELECT count(*) AS count FROM audit WHERE chain IS NULL")
+        return await self._all("SELECT chain, link, hash FROM audit_heads ORDER BY chain"), without["count"]
+
+    async def audit_links(self, chain: int, after: int, limit: int) -> list[Row]:
+        """The records of a chain after the `after`-th, in order."""
+        return await self._all(
+            "SELECT * FROM audit WHERE chain = %s AND link > %s ORDER BY link LIMIT %s", (chain, after, limit)
+        )
 
     async def _all(self, statement: Any, parameters: Any = None) -> list[Row]:
         async with self._pool.connection() as connection:

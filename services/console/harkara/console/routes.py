@@ -15,6 +15,7 @@ from harkara.console.answers import (
     MessageAnswer,
     NumberAnswer,
     NumberStats,
+    RecipientsAnswer,
     RunAnswer,
     RunsAnswer,
     SenderQueue,
@@ -22,6 +23,7 @@ from harkara.console.answers import (
     message_answer,
     number_answers,
     queue_answer,
+    recipient_answer,
     run_answer,
 )
 from harkara.console.commands import Commands
@@ -166,6 +168,23 @@ async def run(run_id: str, desk: AtDesk, caller: AsCaller) -> RunAnswer:
     if found is None:
         raise not_found("run")
     return run_answer(found)
+
+
+@router.get("/runs/{run_id}/recipients")
+async def run_recipients(
+    run_id: str,
+    desk: AtDesk,
+    caller: AsCaller,
+    status: Annotated[str | None, Query(max_length=32)] = None,
+    after: Annotated[str, Query(max_length=LONGEST_ID)] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> RecipientsAnswer:
+    """What became of each recipient: of one status, or of all; page on with `after` (ING-16, CMP-8)."""
+    if await desk.queries.run(bounded(run_id), caller.home) is None:
+        raise not_found("run")
+    rows = await desk.queries.run_messages(run_id, status and bounded(status), bounded(after), limit)
+    following = rows[-1]["message_id"] if len(rows) == limit else None
+    return RecipientsAnswer(recipients=[recipient_answer(each) for each in rows], after=following)
 
 
 @router.get("/numbers")

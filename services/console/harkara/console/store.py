@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -17,7 +18,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
-from harkara.console.core import TABLES, Placed, Row, Table, dead_letter, newest
+from harkara.console.chain import LINKED, linked
+from harkara.console.core import AUDIT, TABLES, Placed, Row, Table, dead_letter, newest
 from harkara.console.metrics import DATABASE_UP, DEAD_LETTERS, ROWS, UNREADABLE, WRITE_SECONDS
 from harkara.console.settings import Settings
 
@@ -164,6 +166,8 @@ class Store:
     async def _write(self, placed: Sequence[Placed]) -> None:
         async with self._pool.connection() as connection, connection.transaction():
             for table, rows in newest(placed).items():
+                if table is AUDIT:
+                    rows = await linked(connection, [_storable(each) for each in placed if each.table is AUDIT])
                 await connection.execute(_UPSERTS[table.name], (_json(rows),))
 
     async def _write_alone(self, each: Placed) -> None:
@@ -199,7 +203,12 @@ def _names(columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
-_UPSERTS = {table.name: _upsert(table) for table in TABLES}
+_UPSERTS = {table.name: _upsert(table) for table in TABLES} | {LINKED.name: _upsert(LINKED)}
+
+
+def _storable(placed: Placed) -> Placed:
+    """As the row will stand in the database, so that its hash is of what can be read there."""
+    return replace(placed, row=_without_nul(placed.row))
 
 
 def _json(rows: list[Row]) -> str:

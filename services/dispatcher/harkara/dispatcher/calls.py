@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from harkara.dispatcher import metrics
 from harkara.dispatcher.failpoints import Failpoints
+from harkara.dispatcher.heard import Indicator
 from harkara.dispatcher.senders import Senders, body_of
 from harkara.dispatcher.state import Message
 from harkara.dispatcher.tokens import NoToken
@@ -51,12 +52,26 @@ class Calls:
     failure: BaseException | None = None
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def start(self, message: Message, decided_at: float, lease_until: float) -> None:
-        """One attempt, already committed. Both times are monotonic; a call that has not begun by `lease_until` never
-        does."""
-        task = asyncio.create_task(self._call(message, message.attempt, decided_at, lease_until))
+    def start(self, message: Message, decided_at: float, lease_until: float, wait: float = 0.0) -> None:
+        """One attempt, already committed, to begin `wait` seconds from now. Both times are monotonic; a call that has
+        not begun by `lease_until` never does."""
+        task = asyncio.create_task(self._call(message, message.attempt, decided_at, lease_until, wait))
         self.under_way.add(task)
         task.add_done_callback(self._ended)
+
+    def show(self, indicator: Indicator, may: Callable[[str], bool]) -> None:
+        """The typing indicator, as far as `may(number)` lets it leave; whether it was shown changes nothing else."""
+        task = asyncio.create_task(self._show(indicator, may))
+        self.under_way.add(task)
+        task.add_done_callback(self._ended)
+
+    async def _show(self, indicator: Indicator, may: Callable[[str], bool]) -> None:
+        try:
+            client = self.senders.client(indicator.number)
+            shown = await client.show_typing(*indicator, before_call=lambda: may(indicator.number))
+        except (NoToken, KeyError):
+            shown = False  # the call that follows says so, and acts on it
+        metrics.INDICATORS.labels("shown" if shown else "not_shown").inc()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.under_way.discard(task)
@@ -64,7 +79,9 @@ class Calls:
             self.failure = error  # a mistake of ours: the lane raises it, the process ends, the attempt is in doubt
             self.wake()
 
-    async def _call(self, message: Message, attempt: int, decided_at: float, lease_until: float) -> None:
+    async def _call(self, message: Message, attempt: int, decided_at: float, lease_until: float, wait: float) -> None:
+        if wait > 0.0:
+            await asyncio.sleep(wait)
         refusal = "lease"
 
         def before_call() -> bool:
@@ -96,20 +113,19 @@ class Calls:
     async def _sent(self, message: Message, before_call: Callable[[], bool]) -> Outcome:
         number = message.number or ""
         try:
-            body = body_of(message)
-            send = self.senders.client(number).send
+            body, client = body_of(message), self.senders.client(number)
+        except (ValidationError, ValueError, KeyError) as error:  # the order itself cannot be made into a request
+            log.error("request_invalid", message_id=message.message_id, error=type(error).__name__)
+            return NotSent("invalid")
+        try:
             if message.trace is None:
-                return await send(number, body, before_call=before_call)
+                return await client.send(number, body, before_call=before_call)
             with span("graph.send", message.trace, phone_number_id=number):
-                return await send(number, body, before_call=before_call)
-        except NoToken as error:
+                return await client.send(number, body, before_call=before_call)
+        except NoToken as error:  # asked for before a connection is
             log.error("token_missing", phone_number_id=number, reason=str(error))
             self.token_lost(number)
             return NotSent("token")
-        except (ValidationError, ValueError, KeyError) as error:
-            # nothing has left: the order itself cannot be made into a request
-            log.error("request_invalid", message_id=message.message_id, error=type(error).__name__)
-            return NotSent("invalid")
 
 
 def _count(outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""What clients and operators tell a lane: cancel, prioritise, resolve what is in doubt.
+"""What clients and operators tell a lane: cancel, pause, resume, prioritise, resolve what is in doubt.
 
 Every command is remembered for seven days under its target or id, whether it applies to anything or not, so it may be
 repeated, and so one that names a run counts for its messages that arrive later.
@@ -20,6 +20,8 @@ def take_command(scribe: Scribe, around: Surroundings, command: SendCommand) -> 
         _resolve_in_doubt(scribe, around, command)
     elif command.kind in ("prioritise_message", "prioritise_run"):
         _prioritise(scribe, command)
+    elif command.kind in ("pause_run", "resume_run"):
+        _pause(scribe, command)
     elif scribe.state.cancels.get((command.kind, command.target), 0.0) < command.at.timestamp():
         scribe.write(journal.cancel_key(command.kind, command.target), "cancel", command.home, _said(command))
 
@@ -31,6 +33,14 @@ def _prioritise(scribe: Scribe, command: SendCommand) -> None:
         return
     data = _said(command) | {"priority": command.priority}
     scribe.write(journal.priority_key(command.kind, command.target), "priority", command.home, data)
+
+
+def _pause(scribe: Scribe, command: SendCommand) -> None:
+    """Of several words on one run the newest counts, and of two of the same instant the pause: in every lane alike."""
+    paused, before = command.kind == "pause_run", scribe.state.pauses.get(command.target)
+    if before is not None and (before.at, before.paused) >= (command.at.timestamp(), paused):
+        return
+    scribe.write(journal.pause_key(command.target), "pause", command.home, _said(command) | {"paused": paused})
 
 
 def _resolve_in_doubt(scribe: Scribe, around: Surroundings, command: SendCommand) -> None:

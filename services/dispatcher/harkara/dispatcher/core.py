@@ -17,8 +17,10 @@ from harkara.dispatcher.evidence import FALLBACK_KEPT_SECONDS
 from harkara.dispatcher.evolve import order_of, seconds, unplace, wake_number
 from harkara.dispatcher.horizon import HORIZON_SECONDS, fingerprint
 from harkara.dispatcher.plan import Go, Over, Surroundings, Wait, calls_allowed, number_obstacle, over, way_of
+from harkara.dispatcher.rehearse import rehearse
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import DOUBTFUL, Message, NumberLane
+from harkara.dispatcher.typing_shown import types_first
 
 ROUND = 500  # decisions of one kind per round: a round stays under about 20 ms, so no number waits for another's flood
 
@@ -31,6 +33,7 @@ def take_order(scribe: Scribe, order: dict[str, Any], trace: str | None) -> None
     ended = None if live is not None else state.horizon.find(message_id)
     if live is None and ended is None:
         later = order.get("not_before") is not None and seconds(order["not_before"]) > scribe.now
+        later = later and not order.get("dry_run")  # what it would do then is worked out now
         data = {"order": order, "status": "scheduled" if later else "queued", "trace": trace}
         scribe.write(message_id, "order", order["home"], data)
         return
@@ -99,6 +102,9 @@ def place_waiting(scribe: Scribe, around: Surroundings) -> None:
 
 def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
     """One waiting message: into the queue of the first healthy candidate's number, else held, else ended."""
+    if message.traits.dry_run:
+        rehearse(scribe, around, message)
+        return
     if message.status in ("scheduled", "retrying") and message.until is not None and message.until > scribe.now:
         ended = over(scribe.state, around, message, scribe.now)
         if ended is not None:
@@ -120,7 +126,8 @@ def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
 
 
 def start_calls(scribe: Scribe, around: Surroundings) -> list[Message]:
-    """Journal the attempts that may start now, each number at its own pace; returns their messages.
+    """Journal the attempts that may start now or in a moment (`called_at`), each number at its own pace; returns their
+    messages.
 
     The shell asks only while the replicas are fresh. Of a thousand numbers only those are looked at that have
     something to send and may send it.
@@ -161,6 +168,8 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
         state.leave_queue(message)
         place(scribe, around, message)
         return True
+    if types_first(scribe, lane, message, way.candidate):
+        return True
     lane.take(message)
     message.placed = None
     scribe.step(
@@ -169,8 +178,9 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
         attempt=message.attempt + 1,
         number=way.candidate.number,
         form=way.candidate.form,
-        called_at=scribe.now,
-        template=message.template_key if way.candidate.form == "template" else None,
+        called_at=max(scribe.now, lane.pace.next_at(message.media)),
+        template=way.template,
+        swapped=way.template if way.template != message.template_key else None,
     )
     started.append(message)
     return True
@@ -190,6 +200,19 @@ def number_changed(scribe: Scribe, around: Surroundings, number: str) -> None:
     scribe.state.touched.add(number)
     unplace(scribe.state, number)  # what may still go by this number comes back to its own place
     wake_number(scribe.state, number)
+
+
+def template_changed(scribe: Scribe, around: Surroundings, template: str) -> None:
+    """More is known of a template (named as in its account): a hold that Meta's refusal made ends where it was approved
+    later, and what waits by the account's numbers is looked at again."""
+    state, word = scribe.state, around.templates.get(template)
+    hold = state.holds.get(("template", template))
+    if hold is not None and word is not None and word.approved and word.status_at > hold.at:
+        scribe.erase(journal.hold_key("template", template))
+    waba_id = template.partition("/")[0]
+    for number in [each for each in state.numbers if each in around.fleet]:
+        if around.fleet[number].waba_id == waba_id:
+            wake_number(state, number)
 
 
 def recover(scribe: Scribe, around: Surroundings) -> None:

@@ -10,6 +10,7 @@ from confluent_kafka import Message as Record
 
 from harkara.contracts.partition import partition_for
 from harkara.dispatcher import metrics
+from harkara.dispatcher.core import number_changed, template_changed
 from harkara.dispatcher.emitter import Emitter
 from harkara.dispatcher.failpoints import Failpoints
 from harkara.dispatcher.garbage import calm
@@ -50,7 +51,7 @@ class Dispatcher:
         tokens = Tokens()
         self._facts = facts_of(governance, tokens, settings.partitions)
         self.denials = Denials(settings, self._denied)
-        self.number_states = NumberStates(settings, self._number_changed)
+        self.number_states = NumberStates(settings, self._number_changed, self._template_changed)
         self._senders = Senders(settings, governance, tokens)
         self._membership = Membership(settings, self)
         self._threads = ThreadPoolExecutor(THREADS, "lane")
@@ -63,7 +64,11 @@ class Dispatcher:
             settings=settings,
             clock=clock or SystemClock(),
             around=Surroundings(
-                self._facts, policy_of(governance), self.number_states.by_number, self.denials.by_person
+                self._facts,
+                policy_of(governance),
+                self.number_states.by_number,
+                self.denials.by_person,
+                templates=self.number_states.templates,
             ),
             senders=self._senders,
             emitter=emitter,
@@ -209,8 +214,9 @@ class Dispatcher:
         return self.denials.table.fresh(FRESH_SECONDS) and self.number_states.table.fresh(FRESH_SECONDS)
 
     def _denied(self, person_key: str) -> None:
-        """Somebody said no: what waits for them in any lane ends in its next round, not when its turn comes."""
-        for lane in self._lanes.values():
+        """Somebody said no: what waits for them in any lane ends in its next round, not when its turn comes. A lane
+        that is being recovered, in a thread, looks at everything in its first round anyway."""
+        for lane in [self._lanes[partition] for partition in self._taken & self._lanes.keys()]:
             waiting = [message for message in lane.state.recipients.of(person_key) if message.waiting]
             for message in waiting:
                 lane.state.unplaced.add(message)
@@ -221,7 +227,13 @@ class Dispatcher:
         facts = self._facts.get(number)
         lane = None if facts is None else self._lanes.get(partition_for(facts.home, self._settings.partitions))
         if lane is not None:
-            lane.number_changed(number)
+            lane.changed(number_changed, number)
+
+    def _template_changed(self, template: str) -> None:
+        """What waits for it may go, or never will: in every lane, for its account's numbers may be at home in each. A
+        lane that is being recovered looks at everything in its first round anyway."""
+        for partition in self._taken & self._lanes.keys():
+            self._lanes[partition].changed(template_changed, template)
 
     def _bar(self, number: str, outcome: Refused) -> None:
         """Before the next call of any lane here can start: what shares the token or account that was refused stops."""

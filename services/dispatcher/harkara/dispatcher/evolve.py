@@ -12,18 +12,18 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from harkara.contracts.intents import Form
 from harkara.dispatcher.horizon import HORIZON_SECONDS
 from harkara.dispatcher.journal import NOT_SENT, Entry, instant, message_id_of
 from harkara.dispatcher.message import Course, Hours, Traits
 from harkara.dispatcher.plan import PATIENCE_SECONDS
-from harkara.dispatcher.state import Candidate, Fallback, Given, Hold, LaneState, Message, Seen, Taken
+from harkara.dispatcher.sealed import seal
+from harkara.dispatcher.state import Candidate, Fallback, Given, Hold, LaneState, Message, Paused, Seen, Taken
 from harkara.policy.throttle import Cut
 
 UNKNOWN_KEPT_SECONDS = HORIZON_SECONDS  # how long an operator may still resolve a message of unknown fate
-MEDIA = frozenset({"image", "video", "audio", "document"})
+MEDIA = frozenset({"image", "video", "audio", "document", "sticker"})
+CONTENT = ("to", "session", "template", "answers")
 MOST_FALLBACKS = 20_000  # about 20 MB; beyond it the oldest text is not followed any more, as if its status had come
 
 
@@ -80,6 +80,7 @@ def _step(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         data.get("reason"),
         data.get("template_only", False),
         data.get("resent", False),
+        data.get("swapped"),
     )
     state.leave_queue(message)
     if message.status == "unknown":
@@ -189,6 +190,16 @@ def _priority(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         state.prioritise(message, state.priority_of(message))
 
 
+def _pause(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{paused, at: the command's time in Unix seconds, actor, ...}"""
+    run_id = entry.key.partition("/")[2]
+    state.pauses[run_id] = Paused(data["at"], data["paused"])
+    state.remember(entry.key, entry.at)
+    if not state.replaying:
+        for message in state.runs.of(run_id, state.messages):
+            state.unplaced.add(message)
+
+
 def _resolved(state: LaneState, entry: Entry, _: dict[str, Any]) -> None:
     state.commands.add(entry.key)
     state.remember(entry.key, entry.at)
@@ -214,6 +225,7 @@ _KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
     "throttle": _throttle,
     "cancel": _cancel,
     "priority": _priority,
+    "pause": _pause,
     "resolved": _resolved,
     "conflict": _conflict,
     "emitted": _emitted,
@@ -236,6 +248,8 @@ def _tombstone(state: LaneState, entry: Entry) -> None:
     elif entry.key.startswith("priority/"):
         _, kind, target = entry.key.split("/", 2)
         state.priorities.pop((kind, target), None)
+    elif entry.key.startswith("pause/"):
+        state.pauses.pop(entry.key.partition("/")[2], None)
     elif entry.key.startswith("command/"):
         state.commands.discard(entry.key)
     elif "/" not in entry.key:
@@ -267,7 +281,8 @@ def unplace(state: LaneState, number: str) -> None:
 def message_of(order: dict[str, Any], seq: int, trace: str | None) -> Message:
     """The live message of a DispatchOrder's JSON."""
     template = order.get("template")
-    content = {name: order[name] for name in ("to", "session", "template", "answers") if order.get(name) is not None}
+    names = (*CONTENT, "dry_run", "not_before") if order.get("dry_run") else CONTENT
+    content = {name: order[name] for name in names if order.get(name) is not None}
     return Message(
         order["message_id"],
         seq,
@@ -285,8 +300,10 @@ def message_of(order: dict[str, Any], seq: int, trace: str | None) -> Message:
             _has_media(order.get("session")) or _has_media(template),
             order.get("answers") is not None,
             _hours(tuple((each["start"], each["end"]) for each in order["hours"])) if "hours" in order else (),
+            order.get("dry_run", False),
+            _backups(template),
         ),
-        _exact(orjson.dumps((order["intent_hash"], trace, content))),
+        seal(order["intent_hash"], trace, content),
         seconds(order["received_at"]),
         seconds(order["expires_at"]),
     )
@@ -316,6 +333,12 @@ def order_of(message: Message) -> dict[str, Any]:
     return {name: value for name, value in (order | message.content).items() if value is not None}
 
 
+def _backups(template: dict[str, Any] | None) -> tuple[str, ...]:
+    """The keys of the template in its other languages, the best first."""
+    others = () if template is None else template.get("variants") or ()
+    return tuple(f"{template['name']}:{each['language']}" for each in others) if template is not None else ()
+
+
 def _iso(at: float) -> str:
     return instant(at).isoformat()
 
@@ -323,11 +346,6 @@ def _iso(at: float) -> str:
 def _has_media(content: dict[str, Any] | None) -> bool:
     """A file by itself, or as a template's header."""
     return content is not None and (content["type"] in MEDIA or isinstance(content.get("header"), dict))
-
-
-def _exact(written: bytes) -> bytes:
-    """A copy of just its size: orjson's own lies in a block of 1,024 bytes, of which the rest is lost to others."""
-    return bytes(memoryview(written))
 
 
 _traits = lru_cache(maxsize=4096)(Traits)

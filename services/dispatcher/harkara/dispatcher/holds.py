@@ -14,6 +14,7 @@ from harkara.dispatcher import journal
 from harkara.dispatcher.plan import PATIENCE_SECONDS, NumberFacts, Surroundings
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import Message
+from harkara.dispatcher.wordings import at_account
 from harkara.graph_api.errors import NUMBER_PAUSE_SECONDS, Action, ErrorClass, ErrorPolicy, Scope
 from harkara.graph_api.outcome import Refused
 
@@ -54,7 +55,9 @@ def hold_by_policy(
     elif policy.action is Action.PAUSE_TEMPLATE:
         until = scribe.now + (policy.hold_seconds or TEMPLATE_PROBE_SECONDS)
         facts["alert"] = policy.alert or None
-        hold(scribe, message.home, "template", message.template_key or "", policy.reason_code, until, **facts)
+        own = around.fleet.get(number)
+        target = at_account("" if own is None else own.waba_id, message.template_used or "")
+        hold(scribe, message.home, "template", target, policy.reason_code, until, **facts)
     else:
         if policy.action is Action.PAUSE:
             until = _pause_until(scribe, around, outcome)

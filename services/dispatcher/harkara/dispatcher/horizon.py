@@ -14,7 +14,7 @@ from dataclasses import dataclass
 HORIZON_SECONDS = 7 * 86_400
 GENERATION_SECONDS = 6 * 3600
 _PACK = struct.Struct(">8sBH")
-ENDS = ("submitted", "failed_unsent", "cancelled", "expired", "unknown")
+ENDS = ("submitted", "failed_unsent", "cancelled", "expired", "unknown", "rehearsed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ The topic is compacted, so the newest entry of a key must say everything about i
     throttle/<number>         throttle           how fast a number may call after Meta said that it is too fast
     cancel/<kind>/<target>    cancel             a cancel command, also of what has not arrived yet
     priority/<kind>/<target>  priority           the priority that a message or a run was given
+    pause/<run id>            pause              whether a run is paused, and since whose word
     command/<command id>      resolved           an operator's word on a message in doubt
     emitted                   emitted            up to which sequence the implied events have been written
 
@@ -91,6 +92,11 @@ def cancel_key(kind: str, target: str) -> str:
 def priority_key(kind: str, target: str) -> str:
     """The key of a priority given to a message or a run; a later one takes its place."""
     return f"priority/{kind}/{target}"
+
+
+def pause_key(run_id: str) -> str:
+    """The key of the newest word on whether a run is paused."""
+    return f"pause/{run_id}"
 
 
 def command_key(command_id: str) -> str:

@@ -20,14 +20,7 @@ from harkara.contracts.topics import QUEUE_STATE
 from harkara.dispatcher import metrics
 from harkara.dispatcher.calls import Calls
 from harkara.dispatcher.commands import take_command
-from harkara.dispatcher.core import (
-    number_changed,
-    place_waiting,
-    recover,
-    start_calls,
-    take_order,
-    tick,
-)
+from harkara.dispatcher.core import place_waiting, recover, start_calls, take_order, tick
 from harkara.dispatcher.emitter import Emitter
 from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import evolve
@@ -40,7 +33,7 @@ from harkara.dispatcher.journal import EMITTED, Entry
 from harkara.dispatcher.lane_log import Broken, LaneLog
 from harkara.dispatcher.limits import repace
 from harkara.dispatcher.observe import count_entries, queue_states
-from harkara.dispatcher.plan import Surroundings, last_gate
+from harkara.dispatcher.plan import Surroundings, last_gate, number_obstacle
 from harkara.dispatcher.projection import Emission, implied
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.senders import Senders
@@ -98,7 +91,7 @@ class Lane:
             shop.senders, shop.clock, shop.failpoints, self._gate, self.wake, shop.token_lost, shop.barred, self._began
         )
         self._barred: dict[str, tuple[Refused, bool]] = {}
-        self._changed: set[str] = set()
+        self._changed: set[tuple[Callable[[Scribe, Surroundings, str], None], str]] = set()
         self._awake = asyncio.Event()
         self._leaving = self._abandoned = False
         self._pending: deque[Entry] = deque()
@@ -121,9 +114,9 @@ class Lane:
             self.wake()
         return self.inbox.fill()
 
-    def number_changed(self, number: str) -> None:
-        """The state or the token of a number is another one."""
-        self._changed.add(number)
+    def changed(self, take: Callable[[Scribe, Surroundings, str], None], name: str) -> None:
+        """The state or the token of a number, or what is known of a template, is another one; `take` is the core's."""
+        self._changed.add((take, name))
         self.wake()
 
     def bar(self, number: str, outcome: Refused, *, own: bool) -> None:
@@ -252,8 +245,11 @@ class Lane:
         await self._commit(scribe.entries)
         self._shop.failpoints.reach("after_outcome_commit", settled)
         self._shop.failpoints.reach("after_journal_commit", bool(started))
+        committed_at = self._now()
         for message in started:
-            self.calls.start(message, decided_at, lease_until)
+            self.calls.start(message, decided_at, lease_until, message.called_at - committed_at)
+        for indicator in scribe.indicators:
+            self.calls.show(indicator, self._may_show)
         await self._emit(scribe.entries)
 
     def _began(self, message: Message) -> None:
@@ -284,7 +280,8 @@ class Lane:
         if any(entry.kind == "order" for entry in scribe.entries):
             self._shop.failpoints.reach("after_intake")
         while self._changed:
-            number_changed(scribe, around, self._changed.pop())
+            take, name = self._changed.pop()
+            take(scribe, around, name)
         tick(scribe, around)
         place_waiting(scribe, around)
         return settled
@@ -360,6 +357,11 @@ class Lane:
         if message.status != "attempting" or message.attempt != attempt:
             return "superseded"
         return last_gate(self.state, self._shop.around, message, self._now())
+
+    def _may_show(self, number: str) -> bool:
+        """Whether a typing indicator may leave: nothing keeps the number from calling."""
+        barred = self._leaving or number in self._barred or not self._shop.fresh()
+        return not barred and number_obstacle(self.state, self._shop.around, number, self._now()) is None
 
     async def _write_quarantined(self) -> None:
         if self.inbox.quarantined:

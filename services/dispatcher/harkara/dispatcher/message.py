@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import orjson
-
 from harkara.contracts.intents import Category, Form
+from harkara.dispatcher.sealed import content_in, hash_in, trace_in
 
 WAITING = frozenset({"queued", "scheduled", "held", "retrying"})
 """Statuses in which a message may still be cancelled or expire without effect."""
@@ -60,7 +59,8 @@ class Traits:
     """What the messages of a run have in common: held once for all of them, which is 80 bytes less for each.
 
     `hours`: when calls may start, in order; empty: at any time. `answers`: it confirms a command of the person's, whom
-    an opt-out or pause does not keep from being told.
+    an opt-out or pause does not keep from being told. `dry_run`: it is worked off without a call. `backups`: the
+    template in the other languages that it may go in.
     """
 
     home: str
@@ -73,12 +73,15 @@ class Traits:
     media: bool
     answers: bool
     hours: tuple[Hours, ...]
+    dry_run: bool = False
+    backups: tuple[str, ...] = ()
 
 
 class Course(NamedTuple):
     """What its steps have made of a message; most that wait have had none and share one, which is 50 bytes less.
 
     `number`, `form` and `called_at` (Unix seconds) are the newest attempt's; `spent`: how many count to the three.
+    `template`: by which the newest attempt went, where it was not the message's own.
     """
 
     spent: int = 0
@@ -88,6 +91,7 @@ class Course(NamedTuple):
     reason: str | None = None
     template_only: bool = False
     resent: bool = False
+    template: str | None = None
 
 
 NOTHING_YET = Course()
@@ -95,8 +99,8 @@ NOTHING_YET = Course()
 
 @dataclass(slots=True)
 class Message:
-    """A live message. `seq` is its place in the queue. `sealed` is the JSON of [intent hash, traceparent, {to, session,
-    template, ...}]: looked into a few times in a message's life, and 130 bytes less than three objects.
+    """A live message. `seq` is its place in the queue. `sealed` holds intent hash, traceparent and {to, session,
+    template, ...}: looked into a few times in a message's life, and 280 bytes less than three objects.
 
     `attempt` is the number of the newest attempt (0: none yet). `until`: when a
     scheduled, held, retrying or doubtful message is looked at again. `placed`: the number whose queue it stands in;
@@ -143,6 +147,11 @@ class Message:
     def template_key(self) -> str | None:
         """Template and language, where the plan has a template."""
         return self.traits.template_key
+
+    @property
+    def template_used(self) -> str | None:
+        """That of its newest attempt; before the first its own."""
+        return self.course.template or self.traits.template_key
 
     @property
     def run_id(self) -> str | None:
@@ -212,19 +221,17 @@ class Message:
     @property
     def intent_hash(self) -> str:
         """The hash of the upstream intent."""
-        return str(orjson.loads(self.sealed)[0])
+        return hash_in(self.sealed)
 
     @property
     def trace(self) -> str | None:
         """The traceparent of the order."""
-        found: str | None = orjson.loads(self.sealed)[1]
-        return found
+        return trace_in(self.sealed)
 
     @property
     def content(self) -> dict[str, Any]:
         """`to`, and as far as the order has them `session`, `template`, `answers`."""
-        found: dict[str, Any] = orjson.loads(self.sealed)[2]
-        return found
+        return content_in(self.sealed)
 
     @property
     def waiting(self) -> bool:

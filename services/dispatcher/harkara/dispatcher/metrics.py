@@ -56,6 +56,11 @@ TRANSACTION_SECONDS = Histogram(
     "One group commit of a lane. Above 0.1 s: look at the brokers.",
     buckets=(0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 5),
 )
+INDICATORS = Counter(
+    "harkara_dispatcher_typing_indicators_total",
+    "Typing indicators before an answer, by whether Meta took them (shown, not_shown). The answer goes in either case.",
+    ["result"],
+)
 LANES = Gauge("harkara_dispatcher_lanes", "Lanes that this process works. Their sum over processes is PARTITIONS.")
 HALTED_LANES = Gauge(
     "harkara_dispatcher_halted_lanes",

@@ -15,6 +15,7 @@ from harkara.contracts.consent import ConsentState, Purpose, Standing
 from harkara.contracts.numbers import NumberState
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.state import Candidate, LaneState, Message
+from harkara.dispatcher.wordings import TemplateWord, at_account, template_obstacle
 from harkara.policy.pacing import Limits
 
 BREAKER_REASONS = frozenset({"not_reachable", "endpoint_failing"})
@@ -60,20 +61,22 @@ class DispatchPolicy:
 
 @dataclass(slots=True)
 class Surroundings:
-    """What a lane sees of the world: governance, the replicas of number states and of refusals of consent. `revision`
-    grows whenever the limits of a number in `fleet` change."""
+    """What a lane sees of the world: governance, the replicas of number states, of refusals of consent and of
+    templates (by their names in an account). `revision` grows whenever the limits of a number in `fleet` change."""
 
     fleet: Mapping[str, NumberFacts]
     policy: DispatchPolicy
     states: Mapping[str, NumberState] = field(default_factory=dict)
     denials: Mapping[str, ConsentState] = field(default_factory=dict)
     revision: int = 0
+    templates: Mapping[str, TemplateWord] = field(default_factory=dict)
 
 
 class Go(NamedTuple):
-    """This way is open."""
+    """This way is open. `template`: by which of the message's templates, where the candidate's form is one."""
 
     candidate: Candidate
+    template: str | None = None
 
 
 class Wait(NamedTuple):
@@ -95,30 +98,39 @@ Way: TypeAlias = Go | Wait | Over
 
 def way_of(state: LaneState, around: Surroundings, message: Message, now: float) -> Way:
     """The first healthy candidate, or why there is none; one whose breaker is open counts where no other is healthy."""
-    shut = over(state, around, message, now) or out_of_hours(message, now)
+    shut = over(state, around, message, now) or held_back(state, message, now)
     if shut is not None:
         return shut
     waits: list[Wait] = []
-    resting: Candidate | None = None
+    final = Over("failed_unsent", "window_closed" if message.plan else "no_route")
+    resting: Go | None = None
     for candidate in message.plan:
-        if candidate.valid_until is not None and now >= candidate.valid_until:
+        if _is_closed(message, candidate, now):
             continue
-        if message.template_only and candidate.form == "session":
-            continue
-        obstacle = obstacle_of(state, around, message, candidate, now, PATIENCE_SECONDS)
+        way = Go(candidate, _template_of(state, around, message, candidate, now))
+        obstacle = obstacle_of(state, around, message, way, now, PATIENCE_SECONDS)
         if obstacle is None:
-            return Go(candidate)
+            return way
+        if isinstance(obstacle, Over):
+            final = obstacle
+            continue
         if obstacle.reason in BREAKER_REASONS and resting is None:
-            resting = candidate
+            resting = way
         waits.append(Wait(obstacle.reason, _earlier(obstacle.until, candidate.valid_until)))
     if not waits:
-        return Over("failed_unsent", "window_closed" if message.plan else "no_route")
+        return final
     if resting is not None:
-        return Go(resting)  # it keeps its place: the breaker lets its calls through one by one
+        return resting  # it keeps its place: the breaker lets its calls through one by one
     until = None
     for wait in waits:
         until = _earlier(until, wait.until)
     return Wait(waits[0].reason, until)
+
+
+def _is_closed(message: Message, candidate: Candidate, now: float) -> bool:
+    """Whether the candidate's time is over, or Meta wants a template and it is none."""
+    expired = candidate.valid_until is not None and now >= candidate.valid_until
+    return expired or (message.template_only and candidate.form == "session")
 
 
 def over(state: LaneState, around: Surroundings, message: Message, now: float) -> Over | None:
@@ -132,6 +144,13 @@ def over(state: LaneState, around: Surroundings, message: Message, now: float) -
     if now >= message.expires_at:
         return Over("expired", "expired")
     return None
+
+
+def held_back(state: LaneState, message: Message, now: float) -> Wait | Over | None:
+    """Whether it may not go for now whatever its numbers can: its run is paused, or it is not the time of day."""
+    if state.pauses and (word := state.pauses.get(message.run_id or "")) is not None and word.paused:
+        return Wait("run_paused", None)
+    return out_of_hours(message, now)
 
 
 def out_of_hours(message: Message, now: float) -> Wait | Over | None:
@@ -170,22 +189,28 @@ def last_gate(state: LaneState, around: Surroundings, message: Message, now: flo
     """Why the journaled attempt may not be called after all, or None. Asked with a connection at hand."""
     if message.seen is not None:
         return "seen_in_status"
-    shut = over(state, around, message, now) or out_of_hours(message, now)
+    shut = over(state, around, message, now) or held_back(state, message, now)
     if shut is not None:
         return shut.reason
     for candidate in message.plan:
         if candidate.number == message.number and candidate.form == message.form:
             if candidate.valid_until is not None and now >= candidate.valid_until:
                 return "window_closed"
-            obstacle = obstacle_of(state, around, message, candidate, now, 0.0)
+            template = None if candidate.form == "session" else message.template_used
+            obstacle = obstacle_of(state, around, message, Go(candidate, template), now, 0.0)
             return None if obstacle is None else obstacle.reason
     return "no_route"
 
 
 def obstacle_of(
-    state: LaneState, around: Surroundings, message: Message, candidate: Candidate, now: float, patience: float
-) -> Wait | None:
-    """What stands in this candidate's way, or None. A number's short pause is none for `patience` seconds."""
+    state: LaneState, around: Surroundings, message: Message, way: Go, now: float, patience: float
+) -> Wait | Over | None:
+    """What stands in this way, or None. A number's short pause is none for `patience` seconds. Over: what became of its
+    template closes it for good."""
+    candidate = way.candidate
+    wording = _template_obstacle(state, around, message, way, now)
+    if isinstance(wording, Over):
+        return wording
     facts = around.fleet.get(candidate.number)
     if facts is not None and facts.home != message.home:
         return Wait("number_of_another_home", None)  # its own lane has it: two lanes would share its pace
@@ -204,10 +229,41 @@ def obstacle_of(
         until = _seconds(number_state.until)
         if until is None or until > now:
             return Wait("number_pause_proactive", until)
-    template = state.holds.get(("template", message.template_key or ""))
-    if template is not None and (template.until is None or template.until > now):
-        return Wait(template.reason, template.until)
-    return None
+    return wording
+
+
+def _template_of(
+    state: LaneState, around: Surroundings, message: Message, candidate: Candidate, now: float
+) -> str | None:
+    """By which template this candidate would go: the message's own, or while that may not go, the first of its other
+    languages that Meta is known to let through."""
+    own, facts = message.template_key, around.fleet.get(candidate.number)
+    if candidate.form == "session":
+        return None
+    backups = message.traits.backups
+    if not backups or facts is None or _template_obstacle(state, around, message, Go(candidate, own), now) is None:
+        return own
+    for each in backups:
+        word = around.templates.get(at_account(facts.waba_id, each))
+        approved = word is not None and word.approved
+        if approved and _template_obstacle(state, around, message, Go(candidate, each), now) is None:
+            return each
+    return own
+
+
+def _template_obstacle(
+    state: LaneState, around: Surroundings, message: Message, way: Go, now: float
+) -> Wait | Over | None:
+    """What is known of the template in the account of the way's number, or what Meta's refusal of another message by it
+    holds it for."""
+    facts = around.fleet.get(way.candidate.number)
+    if way.candidate.form == "session" or facts is None:
+        return None
+    word = template_obstacle(around.templates, facts.waba_id, way.template, message.category, now)
+    if word is not None:
+        return Over("failed_unsent", word.reason) if word.final else Wait(word.reason, word.until)
+    hold = state.holds.get(("template", at_account(facts.waba_id, way.template or "")))
+    return Wait(hold.reason, hold.until) if hold is not None and (hold.until is None or hold.until > now) else None
 
 
 def number_obstacle(state: LaneState, around: Surroundings, number: str, now: float) -> Wait | None:

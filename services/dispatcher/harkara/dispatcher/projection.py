@@ -13,12 +13,14 @@ from harkara.contracts.event import Event, Reason, event_id
 from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.lifecycle import FACTS, MessageLifecycle, Status
 from harkara.contracts.numbers import NumberEvent
+from harkara.contracts.templates import TemplateEvent
 from harkara.contracts.topics import (
     AUDIT_LOG,
     CONSENT_EVENTS,
     DISPATCH_ORDERS,
     MESSAGE_LIFECYCLE,
     NUMBER_EVENTS,
+    TEMPLATE_EVENTS,
     Topic,
 )
 from harkara.dispatcher.journal import Entry, instant, message_id_of
@@ -35,6 +37,8 @@ _SENTENCES = {
     "number_halted": "Its number is halted until an operator resumes it.",
     "number_paused": "Its number is paused.",
     "quiet_hours": "It is not the time of day at which its recipient may be written to.",
+    "run_paused": "Its run is paused until somebody resumes it.",
+    "dry_run": "A dry run: nothing was sent. The details say by which number it would have gone, and when.",
     "no_send_time": "Until its life ended there was no more time at which its recipient may be written to.",
     "number_pause_proactive": "Its number sends only answers inside open windows for now.",
     "number_not_configured": "Its number is not in governance.yaml.",
@@ -53,8 +57,18 @@ _SENTENCES = {
     "resend_granted": "No status came in time, or an operator wished it: it is sent once more, under a new attempt.",
     "redriven": "Somebody has let it go on after it had failed.",
     "endpoint_failing": "Meta's answers to this number fail; one call at a time is tried until one is answered.",
+    "typing": "Its number shows the person that it types; the message goes in a moment.",
+    "template_paused": "Meta has paused its template; it goes when the pause ends.",
+    "template_in_review": "Meta reviews its template; it goes when the template is approved again.",
+    "template_not_approved": "Meta does not let its template be sent any more.",
+    "template_recategorised": "Meta moved its template to a dearer category, which asks for another consent: cancel "
+    "the run, or send it again with that category.",
     "token_refused_thrice": "Meta refused this number's token three times; nothing more is sent with it.",
 }
+
+
+_TEMPLATE_STATUS = {132015: "PAUSED", 132016: "DISABLED"}
+"""What a refusal says of its template (Meta, error codes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +121,7 @@ def _step(entry: Entry, data: dict[str, Any]) -> list[Emission]:
 
 def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     message_id = message_id_of(entry.key)
-    called = data["event_attempt"] <= data["attempt"]
+    called = data["event_attempt"] <= data["attempt"] or data["status"] == "rehearsed"
     evidence = {
         "phone_number_id": data.get("number") if called else None,
         "form": data.get("form") if called else None,
@@ -154,12 +168,34 @@ def _opt_out(entry: Entry, data: dict[str, Any], message_id: str) -> Emission:
 
 
 def _hold(entry: Entry, data: dict[str, Any]) -> list[Emission]:
-    """A number event for the number, and for each number of another lane that shares what was refused (`others`)."""
+    """A number event for the number, and for each number of another lane that shares what was refused (`others`); of a
+    template, that Meta refused it."""
+    if entry.key.startswith("hold/template/"):
+        return _template_event(entry, data)
     if "event" not in data:
         return []
     number = entry.key.split("/", 2)[2]
     told = [(number, entry.home, _id(entry)), *((n, home, _id(entry, n)) for n, home in data.get("others", ()))]
     return [_number_event(entry, data, *each) for each in told]
+
+
+def _template_event(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    """So that every lane stops, and the account's list is read. A hold of before accounts were named says nothing."""
+    waba_id, _, template = entry.key.split("/", 2)[2].partition("/")
+    name, _, language = template.partition(":")
+    if not language:
+        return []
+    event = TemplateEvent(
+        waba_id=waba_id,
+        name=name,
+        language=language,
+        kind="status",
+        source="dispatcher",
+        at=instant(entry.at),
+        status=_TEMPLATE_STATUS.get(data.get("code", 0)),
+        reason=Reason(code=data["reason"], text=_sentence(data["reason"]), rule="error_policy"),
+    )
+    return [Emission(TEMPLATE_EVENTS, waba_id, event.key, event, _id(entry), entry.at, None, data.get("trace"))]
 
 
 def _number_event(entry: Entry, data: dict[str, Any], number: str, home: str, event_id_: str) -> Emission:
@@ -188,6 +224,11 @@ def _priority(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     _, kind, target = entry.key.split("/", 2)
     details = {"priority": str(data["priority"]), "note": data.get("note", "")}
     return [_audit(entry, data["actor"], kind, target, details)]
+
+
+def _pause(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    action = "pause_run" if data["paused"] else "resume_run"
+    return [_audit(entry, data["actor"], action, entry.key.partition("/")[2], {"note": data.get("note", "")})]
 
 
 def _resolved(entry: Entry, data: dict[str, Any]) -> list[Emission]:
@@ -226,6 +267,7 @@ _PROJECTIONS = {
     "hold": _hold,
     "cancel": _cancel,
     "priority": _priority,
+    "pause": _pause,
     "resolved": _resolved,
     "conflict": _conflict,
     "duplicate": _duplicate,
@@ -243,7 +285,7 @@ def _lifecycle(
         rank=entry.seq,
         attempt=attempt,
         at=instant(entry.at),
-        reason=None if reason is None else Reason(code=reason, text=_sentence(reason)),
+        reason=None if reason is None else Reason(code=reason, text=_sentence(reason), details=data.get("details", {})),
         **{name: value for name, value in evidence.items() if value is not None},
     )
     return Emission(

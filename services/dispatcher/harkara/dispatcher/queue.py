@@ -16,6 +16,7 @@ from itertools import islice
 from operator import attrgetter
 
 from harkara.dispatcher.fair import FairQueue
+from harkara.dispatcher.heard import Heard
 from harkara.dispatcher.message import Message
 from harkara.dispatcher.pairs import Pairs
 from harkara.policy.pacing import Pace
@@ -37,6 +38,7 @@ class NumberLane:
     asleep: list[tuple[float, int, Message]] = field(default_factory=list)
     waiting: dict[str, None] = field(default_factory=dict)
     pairs: Pairs = field(default_factory=Pairs)
+    heard: Heard = field(default_factory=Heard)
     failures_in_a_row: int = 0
     trips: int = 0
     minute: deque[tuple[int, int]] = field(default_factory=deque)
@@ -90,8 +92,8 @@ class NumberLane:
                 yield message
 
     def next(self, now: float) -> Message | None:
-        """Who may be called now as far as the pace goes, None: nobody."""
-        if self.pace.next_at() > now:
+        """Whose call may be decided now as far as the pace goes, None: nobody's."""
+        if self.pace.next_at() - self.pace.ahead() > now:
             return None
         for priority in PRIORITIES:
             queue = self.queues[priority]
@@ -100,15 +102,15 @@ class NumberLane:
         return None
 
     def _media_may_go(self, queue: FairQueue, now: float) -> bool:
-        return queue.has_media and self.pace.next_at(media=True) <= now
+        return queue.has_media and self.pace.next_at(media=True) - self.pace.ahead() <= now
 
     def next_at(self) -> float | None:
-        """When somebody may be called as far as the pace goes or a sleep ends (Unix seconds); None: nobody is here."""
+        """When a call may be decided as far as the pace goes or a sleep ends (Unix seconds); None: nobody is here."""
         times = [self.asleep[0][0]] if self.asleep else []
         if any(queue.has_text for queue in self.queues.values()):
-            times.append(self.pace.next_at())
+            times.append(self.pace.next_at() - self.pace.ahead())
         elif any(queue.count for queue in self.queues.values()):
-            times.append(self.pace.next_at(media=True))
+            times.append(self.pace.next_at(media=True) - self.pace.ahead())
         return min(times, default=None)
 
     def first(self, count: int) -> list[Message]:

@@ -7,17 +7,19 @@ from typing import Any
 
 from harkara.dispatcher import journal
 from harkara.dispatcher.evolve import evolve
+from harkara.dispatcher.heard import Indicator
 from harkara.dispatcher.journal import Data, Entry
 from harkara.dispatcher.state import LaneState, Message
 
 
 @dataclass(slots=True)
 class Scribe:
-    """Writes entries: numbers them, applies them, keeps them for the commit."""
+    """Writes entries: numbers them, applies them, keeps them for the commit; `indicators`: to be shown after it."""
 
     state: LaneState
     now: float
     entries: list[Entry] = field(default_factory=list)
+    indicators: list[Indicator] = field(default_factory=list)
 
     def write(self, key: str, kind: str, home: str, data: Data) -> None:
         """One entry with the lane's next sequence."""
@@ -42,6 +44,7 @@ class Scribe:
             "called_at": message.called_at,
             "template_only": message.template_only,
             "resent": message.resent,
+            "swapped": message.course.template,
             "run_id": message.run_id,
             "trace": message.trace,
         } | changes
@@ -57,7 +60,7 @@ class Scribe:
             "hash": message.intent_hash,
             "number": message.number,
             "form": message.form,
-            "template": message.template_key,
+            "template": message.template_used,
             "run_id": message.run_id,
             "trace": message.trace,
             "resent": message.resent or None,

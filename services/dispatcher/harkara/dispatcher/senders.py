@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydantic import TypeAdapter
 
-from harkara.contracts.intents import Content
+from harkara.contracts.intents import Content, Template
 from harkara.contracts.partition import partition_for
 from harkara.dispatcher.plan import DispatchPolicy, NumberFacts
 from harkara.dispatcher.settings import Settings
@@ -17,6 +17,7 @@ from harkara.graph_api.client import GraphClient
 from harkara.graph_api.opaque import callback_data
 from harkara.graph_api.wire import JsonObject, build_message
 from harkara.policy.governance import Governance, Number, Profile
+from harkara.policy.language import spoken_in
 from harkara.policy.pacing import limits_of
 
 MOST_CONNECTIONS = 256  # per number: 1,000 calls/s hold up to a latency of a quarter second
@@ -139,5 +140,7 @@ def body_of(message: Message) -> JsonObject:
     chosen = content.get("template" if message.form == "template" else "session")
     if chosen is None:
         raise ValueError(f"the order has no {message.form} content")
-    opaque = callback_data(message.message_id, message.attempt)
-    return build_message(content["to"], _CONTENT.validate_python(chosen), opaque)
+    opaque, said = callback_data(message.message_id, message.attempt), _CONTENT.validate_python(chosen)
+    if isinstance(said, Template) and message.course.template is not None:
+        said = spoken_in(said, message.course.template.partition(":")[2])
+    return build_message(content["to"], said, opaque)

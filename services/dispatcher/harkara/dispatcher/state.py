@@ -24,6 +24,7 @@ from harkara.dispatcher.message import (
 )
 from harkara.dispatcher.queue import NumberLane
 from harkara.dispatcher.recipients import Line, Recipients, Runs
+from harkara.dispatcher.rehearsal import Rehearsal
 from harkara.dispatcher.timers import Timers
 from harkara.policy.pacing import Limits, paced
 
@@ -37,6 +38,7 @@ __all__ = [
     "LaneState",
     "Message",
     "NumberLane",
+    "Paused",
     "Seen",
     "Taken",
     "due_of",
@@ -62,6 +64,13 @@ class Given(NamedTuple):
 
     at: float
     priority: int
+
+
+class Paused(NamedTuple):
+    """Whether a run is paused, and when that was said (Unix seconds)."""
+
+    at: float
+    paused: bool
 
 
 class Unplaced:
@@ -97,9 +106,11 @@ class LaneState:
     holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
     cancels: dict[tuple[str, str], float] = field(default_factory=dict)
     priorities: dict[tuple[str, str], Given] = field(default_factory=dict)
+    pauses: dict[str, Paused] = field(default_factory=dict)
     commands: set[str] = field(default_factory=set)
     papers: dict[str, float] = field(default_factory=dict)
     taken: dict[str, Taken] = field(default_factory=dict)
+    rehearsals: dict[str, Rehearsal] = field(default_factory=dict)
     fallbacks: dict[str, Fallback] = field(default_factory=dict)
     auth_failures: dict[str, tuple[int, str]] = field(default_factory=dict)
     timers: Timers[Message] = field(default_factory=Timers)

@@ -18,6 +18,7 @@ from harkara.ingestion.core import Emission, timing_fault
 from harkara.ingestion.effects import Appender, outputs_of
 from harkara.ingestion.known import Known
 from harkara.ingestion.requests import BatchRequest, RunRequest
+from harkara.ingestion.resolution import Remembered, Resolution, Resolver, content_hash, difference
 from harkara.ingestion.runs import (
     Frozen,
     Survey,
@@ -33,12 +34,14 @@ from harkara.runtime.kafka import Output
 from harkara.runtime.problems import Problem, validation_problem
 from harkara.runtime.telemetry import new_traceparent
 
+RESOLVE_ROWS = 20  # asked about before other requests have their turn: about 5 ms
 LOOK_ROWS = 100  # looked at before other requests have their turn: about 5 ms
 WRITE_ROWS = 500  # acknowledged together: about 500 KB, one or two requests to Kafka
 MOST_FAULTS_SHOWN = 1_000  # with their reasons; of the rest the rows' numbers
 RUNS_AT_ONCE = 4  # being written by this process; more would only slow each other and the webhooks
 
-Look = Frozen | list[Fault]
+Look = Frozen | list[Fault] | None
+"""A row, what is wrong with it, or None: the run's filters leave it out."""
 
 
 class BadRows(Problem):
@@ -88,17 +91,60 @@ class Accepted:
     repeated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An audience that was looked at and asked about, and when its rows would go."""
+
+    survey: Survey
+    timing: Timing
+    resolution: Resolution
+
+
+class AudienceChanged(Problem):
+    """409: what was previewed is not what would be sent now. `difference` is there where this process remembers the
+    preview."""
+
+    def __init__(self, now: Resolution, before: Resolution | None) -> None:
+        super().__init__(
+            409,
+            "AUDIENCE_CHANGED",
+            "The audience or its verdicts are not what was previewed",
+            "Nothing was accepted. Look at the difference; with the new hashes, or without any, the run is accepted.",
+        )
+        self._facts: dict[str, Any] = {
+            "audienceHash": now.audience_hash,
+            "verdictHash": now.verdict_hash,
+            "verdicts": dict(sorted(now.labels.items())),
+        }
+        if before is not None:
+            told = difference(before, now)
+            self._facts["difference"] = {
+                "content": told.content,
+                "added": told.added,
+                "removed": told.removed,
+                "verdicts": told.verdicts,
+                "changes": [{"row": row, "was": was, "is": is_} for row, was, is_ in told.changes],
+                "before": dict(sorted(before.labels.items())),
+            }
+
+    def body(self) -> dict[str, Any]:
+        """As any problem's, with what it is now and how that differs."""
+        return super().body() | self._facts
+
+
 class RunAcceptance:
     """Accepts runs and batches; a repeated request is known by its run id and the hash of what it asks."""
 
-    def __init__(self, appender: Appender, known: Known, clock: Clock) -> None:
+    def __init__(self, appender: Appender, known: Known, clock: Clock, resolver: Resolver) -> None:
         self._appender = appender
         self._known = known
         self._clock = clock
+        self._resolver = resolver
+        self._remembered = Remembered()
         self._turns = asyncio.Semaphore(RUNS_AT_ONCE)
 
     async def accept(self, request: Request) -> Accepted:
-        """Accept everything or nothing. Raises BadRows, Problem 409 or 422, Unavailable.
+        """Accept everything or nothing. Raises BadRows, Problem 409, 422 or 503, Unavailable.
 
         Killed in between, rows may be on run-audience without the run: the client has no answer, repeats the request,
         and the same rows get the same message ids.
@@ -112,13 +158,58 @@ class RunAcceptance:
             now = self._clock.now()
             timing = timing_of(request.asked, now, survey.expected)
             _check_times(request.asked, timing, now)
-            await self._write_rows(request, timing, now)
-            emission = run_emission(request.run_id, request.name, request.producer, survey, request.deadline, now)
+            resolution = await self._asked(request, survey, timing, now)
+            await self._write_rows(request, survey, timing, now)
+            emission = _emission(request, survey, resolution, now)
             await self._appender.write(outputs_of([emission, _audit(request, survey, now)], now))
         run = emission.event
         assert isinstance(run, SendRun)
         self._known.remember(run)
         return Accepted(run, timing, repeated=False)
+
+    async def preview(self, request: Request) -> Resolved:
+        """What accepting it now would lead to; nothing is written. Raises BadRows, Problem 422 or 503."""
+        async with self._turns:
+            survey = await self._survey(request)
+            if survey.faults:
+                raise BadRows(survey.faults, "audience")
+            now = self._clock.now()
+            timing = timing_of(request.asked, now, survey.expected)
+            _check_times(request.asked, timing, now)
+            if not self._resolver.fresh():
+                raise _not_known()
+            return Resolved(survey, timing, await self._resolve(request, survey, timing, now))
+
+    async def _asked(self, request: Request, survey: Survey, timing: Timing, now: datetime) -> Resolution | None:
+        """The verdicts on a run that is about to be accepted; None for a batch, and where they cannot be had and were
+        not asked for: the guard decides on each message anyway."""
+        asked = request.asked
+        if not isinstance(asked, RunRequest):
+            return None
+        expected = (asked.audience_hash, asked.verdict_hash)
+        if not self._resolver.fresh():
+            if expected != (None, None):
+                raise _not_known()
+            return None
+        before = self._remembered.find(asked.verdict_hash, asked.audience_hash)
+        found = await self._resolve(request, survey, timing, now)
+        same = zip(expected, (found.audience_hash, found.verdict_hash), strict=True)
+        if any(each is not None and each != is_ for each, is_ in same):
+            raise AudienceChanged(found, before)
+        return found
+
+    async def _resolve(self, request: Request, survey: Survey, timing: Timing, now: datetime) -> Resolution:
+        found = self._resolver.begin(now)
+        rows = enumerate(_again(request, survey), 1)
+        while chunk := list(islice(rows, RESOLVE_ROWS)):
+            for place, (each, content) in chunk:
+                slot = timing.of(place)
+                intent = each.intent if slot is None else each.intent.model_copy(update={"not_before": slot})
+                found.take(content, self._resolver.of(intent, each.row, each.home, now))
+            await asyncio.sleep(0)
+        found.end(survey.digest)
+        self._remembered.keep(found)
+        return found
 
     async def _survey(self, request: Request) -> Survey:
         surveyor = Surveyor(subject_of(request.asked), persons_once=request.persons_once)
@@ -129,12 +220,13 @@ class RunAcceptance:
             await asyncio.sleep(0)
         return surveyor.end()
 
-    async def _write_rows(self, request: Request, timing: Timing, now: datetime) -> None:
-        rows = _frozen(request.looks())
+    async def _write_rows(self, request: Request, survey: Survey, timing: Timing, now: datetime) -> None:
+        rows = enumerate(_again(request, survey), 1)
         outputs: list[Output] = []
         while chunk := list(islice(rows, LOOK_ROWS)):
-            for row in chunk:
-                outputs += outputs_of([audience_emission(request.run_id, row, timing)], now, new_traceparent())
+            for place, (row, _) in chunk:
+                emission = audience_emission(request.run_id, row, timing.of(place))
+                outputs += outputs_of([emission], now, new_traceparent())
             if len(outputs) >= WRITE_ROWS:
                 await self._appender.write(outputs)
                 outputs = []
@@ -143,15 +235,40 @@ class RunAcceptance:
             await self._appender.write(outputs)
 
 
-def _frozen(looks: Iterable[Look]) -> Iterator[Frozen]:
-    for look in looks:
+def _again(request: Request, survey: Survey) -> Iterator[tuple[Frozen, bytes]]:
+    """The rows that go, with the hash of their content, at a later look than the survey's."""
+    if survey.kept is not None:
+        yield from survey.kept
+        return
+    for look in request.looks():
         if isinstance(look, list):
             raise RuntimeError("a row without faults has one at the second look")
-        yield look
+        if look is not None:
+            yield look, content_hash(look.intent)
+
+
+def _emission(request: Request, survey: Survey, resolution: Resolution | None, now: datetime) -> Emission:
+    asked = request.asked
+    filters, dry_run = (asked.filters.told(), asked.dry_run) if isinstance(asked, RunRequest) else ({}, False)
+    return run_emission(
+        request.run_id, request.name, request.producer, survey, request.deadline, now,
+        filters=filters, resolution=resolution, dry_run=dry_run,
+    )  # fmt: skip
+
+
+def _not_known() -> Problem:
+    return Problem(
+        503,
+        "POLICY_FACTS_UNKNOWN",
+        "Consent, windows or numbers are not known up to now",
+        "Nothing was accepted. A run that names no hash is accepted, and each of its messages decided on later.",
+        headers={"Retry-After": "5"},
+    )
 
 
 def _repeated(before: SendRun, survey: Survey, request: Request) -> Accepted:
-    if before.audience_hash != survey.digest:
+    rehearsal = isinstance(request.asked, RunRequest) and request.asked.dry_run
+    if before.audience_hash != survey.digest or before.dry_run != rehearsal:
         raise Problem(
             409,
             "IDEMPOTENCY_CONFLICT",

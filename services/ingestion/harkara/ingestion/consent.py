@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, Protocol
@@ -27,7 +28,7 @@ from harkara.contracts.consent import (
     advance_consent,
     incomplete,
 )
-from harkara.contracts.event import Instant, event_id
+from harkara.contracts.event import Instant, epoch_ms, event_id
 from harkara.contracts.identity import person_key
 from harkara.contracts.topics import AUDIT_LOG, CONSENT_EVENTS
 from harkara.ingestion.core import Emission
@@ -121,6 +122,15 @@ class History(Protocol):
         ...
 
 
+Names = Callable[[str], Mapping[bytes, int]]
+"""The other names of a person, packed, and until when (ms) what is said under each counts."""
+
+
+def no_names(_: str) -> Mapping[bytes, int]:
+    """Where nobody follows who is whose."""
+    return {}
+
+
 @dataclass(frozen=True)
 class ConsentDesk:
     """What the routes work with."""
@@ -129,6 +139,7 @@ class ConsentDesk:
     appender: Appender
     history: History
     clock: Clock
+    names: Names = no_names
 
     async def record(self, key: ApiKey, body: ConsentBody, idempotency_key: str | None) -> RecordedReply:
         """Write the event and who recorded it. The same request again, with its key, is the same event."""
@@ -161,14 +172,28 @@ class ConsentDesk:
         elif not _PERSON_KEY.fullmatch(person):
             row = {"type": "value_error", "loc": ("path", "person"), "msg": "a personKey, or a phone number"}
             raise validation_problem([row])
-        events = await self.history.of(person)
+        events = await self._said_by(person)
         if not events:
             raise Problem(404, "NOT_FOUND", "Nothing is on record of this person")
-        state: ConsentState | None = None
+        state = ConsentState(person_key=person)
         for event in events:
             state = advance_consent(state, event)
-        assert state is not None
         return self._shown(state, events)
+
+    async def _said_by(self, person: str) -> list[ConsentEvent]:
+        """What was said under every name of the person (B17), each word once: the guard writes some under several."""
+        events = await self.history.of(person)
+        names = self.names(person)
+        if not names:
+            return events
+        for name, until_ms in names.items():
+            told = await self.history.of(name.hex())
+            events += [event for event in told if epoch_ms(event.at) <= until_ms]
+        said = [event for event in events if event.source != "identity"]
+        once = {
+            (each.proof, each.actor, each.standing, each.purpose, each.at, each.source): each for each in said[::-1]
+        }
+        return list(once.values())[::-1]
 
     def _shown(self, state: ConsentState, events: list[ConsentEvent]) -> ConsentReply:
         now = self.clock.now()
@@ -197,11 +222,13 @@ def consent_router(desk: ConsentDesk) -> APIRouter:
         ] = None,
     ) -> RecordedReply:
         """Record what a person said of being written to (CMP-4). An opt-out also cancels what waits for them."""
+        request.state.caller.require("consent")
         return await desk.record(request.state.caller, body, idempotency_key)
 
     @router.get("/api/v1/consent/{person}")
-    async def look(person: Annotated[str, Path(max_length=40)]) -> ConsentReply:
+    async def look(request: Request, person: Annotated[str, Path(max_length=40)]) -> ConsentReply:
         """What is on record of a person, by their `personKey` or phone number, with the whole history."""
+        request.state.caller.require("read")
         return await desk.look(person)
 
     return router

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -138,6 +138,7 @@ def run_intent(
         language=entry.language if isinstance(content, Template) and content.variants else None,
         time_zone=entry.time_zone,
         send_window=run.send_window,
+        dry_run=run.dry_run,
         metadata=run.metadata | (entry.metadata or {}),
     )
 
@@ -187,34 +188,50 @@ def later(a: datetime | None, b: datetime | None) -> datetime | None:
 # --- webhooks ----------------------------------------------------------------------------------------------------
 
 
+KeyOf = Callable[[str, Mapping[str, Any]], str]
+"""The key of a change, by its entry's id and its value."""
+
+
 class NotAWebhook(Exception):
     """The body is no webhook at all; `str()` says why, without a value of it."""
 
 
-def split(body: object, digest: str, size: int, received_at: Instant) -> tuple[list[Emission], list[str]]:
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What of a webhook is not a change: why, and that part of it as it was parsed."""
+
+    reason: str
+    part: object
+
+
+def split(
+    body: object, digest: str, size: int, received_at: Instant, key_of: KeyOf | None = None
+) -> tuple[list[Emission], list[Fault]]:
     """Every change of every entry (WHK-3) as one record, and what of the body is not a change.
 
     `digest` identifies the raw bytes, so the same body gives the same ids; `size` is their number. A change that is
-    larger than a record should be is cut into several, each with a part of its statuses and messages.
+    larger than a record should be is cut into several, each with a part of its statuses and messages. `key_of` gives
+    a record's key by the entry's id and the value (default: the phone number id, else the entry's).
     """
     if not isinstance(body, dict) or not isinstance(entries := body.get("entry"), list):
         raise NotAWebhook("the body has no list of entries")
     if body.get("object") != "whatsapp_business_account":
         raise NotAWebhook("the object is not whatsapp_business_account")
     found: list[Emission] = []
-    faults: list[str] = []
+    faults: list[Fault] = []
     for place, entry in enumerate(entries):
         changes = entry.get("changes") if isinstance(entry, dict) else None
         if not isinstance(changes, list):
-            faults.append(f"entry[{place}] has no list of changes")
+            faults.append(Fault(f"entry[{place}] has no list of changes", entry))
             continue
         for number, change in enumerate(changes):
             if not _is_change(change):
-                faults.append(f"entry[{place}].changes[{number}] has no field or no value")
+                alone = {"id": entry.get("id"), "changes": [change]}
+                faults.append(Fault(f"entry[{place}].changes[{number}] has no field or no value", alone))
                 continue
             for part, value in enumerate(_slices(change["value"], size)):
                 identity = event_id(digest, place, number, part)
-                found.append(_change(entry, change["field"], value, identity, received_at))
+                found.append(_change(entry, change["field"], value, identity, received_at, key_of or _named_key))
     return found, faults
 
 
@@ -222,7 +239,9 @@ def _is_change(change: object) -> bool:
     return isinstance(change, dict) and isinstance(change.get("field"), str) and isinstance(change.get("value"), dict)
 
 
-def _change(entry: dict[str, Any], field: str, value: dict[str, Any], identity: str, received_at: Instant) -> Emission:
+def _change(
+    entry: dict[str, Any], field: str, value: dict[str, Any], identity: str, received_at: Instant, key_of: KeyOf
+) -> Emission:
     at = entry.get("time")
     event = WebhookChange(
         entry_id=str(entry.get("id", "")),
@@ -231,8 +250,12 @@ def _change(entry: dict[str, Any], field: str, value: dict[str, Any], identity: 
         entry_time=at if isinstance(at, int) and not isinstance(at, bool) else None,
         received_at=received_at,
     )
-    key = phone_number_id_of(value) or event.entry_id
+    key = key_of(event.entry_id, value)
     return Emission(WEBHOOK_EVENTS, key, key, event, identity)
+
+
+def _named_key(entry_id: str, value: Mapping[str, Any]) -> str:
+    return phone_number_id_of(value) or entry_id
 
 
 def phone_number_id_of(value: Mapping[str, Any]) -> str | None:

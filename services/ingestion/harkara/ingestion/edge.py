@@ -1,9 +1,11 @@
-"""Before any route: how large a body may be, and whose request it is."""
+"""Before any route: how large a body may be and how long it may take to come, and whose request it is."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -21,17 +23,38 @@ BODY_LIMITS: Mapping[str, int] = {
     "/api/v1/send": 128 * KIB,  # a text of 4,096 characters, a template's values and a fallback, all escaped
     "/api/v1/send/batch": 16 * MIB,  # 1,000 such messages, none at its limits
     "/api/v1/runs": 64 * MIB,  # 100,000 rows of 600 bytes
+    "/api/v1/runs/preview": 64 * MIB,
+    "/api/v1/runs/precheck": 64 * MIB,
 }
 OTHER_LIMIT = 64 * KIB
+BODY_SECONDS: Mapping[str, float] = {
+    "/api/v1/send/batch": 60.0,  # 16 MiB over a line of 2.2 Mbit/s
+    "/api/v1/runs": 240.0,  # 64 MiB over the same
+    "/api/v1/runs/preview": 240.0,
+    "/api/v1/runs/precheck": 240.0,
+}
+OTHER_BODY_SECONDS = 10.0  # the webhook's too: 3 MB over 2.5 Mbit/s, where Meta's lines are far faster
+MOST_HELD_BYTES = 128 * MIB  # of webhooks' bodies in memory at once: 180,000 of one status, or 40 of the largest
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why the body was not read to its end: the metric's word, and the answer."""
+
+    outcome: str
+    problem: Problem
 
 
 class Edge:
-    """ASGI middleware. A body above its path's limit is answered 413, whether or not it says its length; an API
-    request without a valid key 401, before its body is read (ING-7). The caller is `request.state.caller`."""
+    """ASGI middleware. A body above its path's limit is answered 413, whether or not it says its length, one that
+    does not come in time 408; an API request without a valid key 401, before its body is read (ING-7). The caller is
+    `request.state.caller`. Webhooks are answered 503 while the memory for their bodies is taken."""
 
-    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeys, *, body_seconds: Mapping[str, float] = BODY_SECONDS) -> None:
         self._app = app
         self._keys = keys
+        self._body_seconds = body_seconds
+        self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -40,45 +63,89 @@ class Edge:
             return
         path: str = scope["path"]
         headers = Headers(scope=scope)
-        limit = BODY_LIMITS.get(path, OTHER_LIMIT)
         try:
             if path.startswith(API_PREFIX):
                 given = (headers.get("authorization"), headers.get("x-api-key"))
                 scope.setdefault("state", {})["caller"] = self._keys.authenticate(*given)
-            if _declared(headers) > limit:
-                raise _too_large(path, limit)
         except Problem as problem:
             REFUSALS.labels(problem.code).inc()
             await problem.response()(scope, receive, send)
             return
-        await self._limited(scope, receive, send, limit)
+        body = _Body(self, path, receive, self._body_seconds.get(path, OTHER_BODY_SECONDS))
+        if _declared(headers) > body.limit:
+            await self._refused(_too_large(body.limit), scope, receive, send)
+            return
+        try:
+            await self._served(body, scope, receive, send)
+        finally:
+            self._held_bytes -= body.held
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        taken = 0
+    async def _served(self, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            if message["type"] == "http.request":
-                taken += len(message.get("body", b""))
-                if taken > limit:
-                    return {"type": "http.disconnect"}  # whoever reads the body stops reading
-            return message
 
         async def guarded(message: Message) -> None:
             nonlocal answered
-            if taken > limit and not answered:
+            if body.refusal is not None and not answered:
                 return  # the route's own answer to a body that was cut off
             answered = True
             await send(message)
 
         with suppress(ClientDisconnect):  # raised by whoever reads the body: it was cut off here, or the client left
-            await self._app(scope, counted, guarded)
-        if taken > limit and not answered:
-            problem = _too_large(scope["path"], limit)
-            REFUSALS.labels(problem.code).inc()
-            await problem.response()(scope, receive, send)
+            await self._app(scope, body.receive, guarded)
+        if body.refusal is not None and not answered:
+            await self._refused(body.refusal, scope, receive, send)
+
+    async def _refused(self, refusal: _Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == WEBHOOK_PATH:
+            WEBHOOKS.labels(refusal.outcome).inc()
+        REFUSALS.labels(refusal.problem.code).inc()
+        await refusal.problem.response()(scope, receive, send)
+
+    def hold(self, size: int) -> bool:
+        """Take memory for so much more of a webhook; False where there is none left."""
+        if self._held_bytes + size > MOST_HELD_BYTES:
+            return False
+        self._held_bytes += size
+        return True
+
+
+class _Body:
+    """One request's body as it comes. `refusal` is set when it is cut off; the reader is told that the client left."""
+
+    def __init__(self, edge: Edge, path: str, receive: Receive, seconds: float) -> None:
+        self.limit = BODY_LIMITS.get(path, OTHER_LIMIT)
+        self.held = 0
+        self.refusal: _Refusal | None = None
+        self._edge, self._receive = edge, receive
+        self._counts = path == WEBHOOK_PATH
+        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._taken = 0
+        self._whole = False
+
+    async def receive(self) -> Message:
+        """ASGI's receive: the next piece of the body, in time and within the limits."""
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            return self._cut(_too_slow())
+        if message["type"] != "http.request":
+            return message
+        size = len(message.get("body", b""))
+        self._taken += size
+        self._whole = not message.get("more_body", False)
+        if self._taken > self.limit:
+            return self._cut(_too_large(self.limit))
+        if self._counts and not self._edge.hold(size):
+            return self._cut(_no_memory())
+        self.held += size if self._counts else 0
+        return message
+
+    def _cut(self, refusal: _Refusal) -> Message:
+        self.refusal = refusal
+        return {"type": "http.disconnect"}  # whoever reads the body stops reading
 
 
 def _declared(headers: Headers) -> int:
@@ -86,7 +153,19 @@ def _declared(headers: Headers) -> int:
     return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
 
 
-def _too_large(path: str, limit: int) -> Problem:
-    if path == WEBHOOK_PATH:
-        WEBHOOKS.labels("too_large").inc()
-    return Problem(413, "PAYLOAD_TOO_LARGE", "The body is too large", f"At most {limit} bytes are taken here.")
+CLOSE = {"Connection": "close"}  # what is left of the body would be taken for the next request
+
+
+def _too_large(limit: int) -> _Refusal:
+    detail = f"At most {limit} bytes are taken here."
+    return _Refusal("too_large", Problem(413, "PAYLOAD_TOO_LARGE", "The body is too large", detail))
+
+
+def _too_slow() -> _Refusal:
+    detail = "Send the whole body without a pause."
+    return _Refusal("too_slow", Problem(408, "REQUEST_TIMEOUT", "The body came too slowly", detail, headers=CLOSE))
+
+
+def _no_memory() -> _Refusal:
+    headers = CLOSE | {"Retry-After": "5"}
+    return _Refusal("unavailable", Problem(503, "UNAVAILABLE", "Too much is under way", "Repeat it.", headers=headers))

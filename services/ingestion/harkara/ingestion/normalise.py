@@ -1,59 +1,63 @@
 """Meta's changes as our events (WHK-2, WHK-3). Pure: the same change gives the same events with the same ids.
 
-A part that cannot be applied does not hold up the others: it is handed back with the reason, for the DLQ.
+Lenient in what is not needed, strict in what is used. A part that cannot be applied does not hold up the others: it is
+handed back with the reason, for the DLQ.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from harkara.contracts.consent import ConsentEvent, Standing
 from harkara.contracts.event import Reason, event_id
-from harkara.contracts.identity import person_key
 from harkara.contracts.lifecycle import EFFECT_RANK, MessageLifecycle, Pricing
 from harkara.contracts.numbers import NumberEvent
-from harkara.contracts.topics import (
-    CONSENT_EVENTS,
-    INBOUND_MESSAGES,
-    MESSAGE_LIFECYCLE,
-    NUMBER_EVENTS,
-    SERVICE_WINDOWS,
-)
-from harkara.contracts.webhooks import InboundMessage, ServiceWindow, WebhookChange
+from harkara.contracts.topics import CONSENT_EVENTS, MESSAGE_LIFECYCLE, NUMBER_EVENTS
+from harkara.contracts.webhooks import WebhookChange
 from harkara.graph_api.errors import policy_for
 from harkara.graph_api.opaque import parse_callback_data
 from harkara.ingestion.core import Emission, phone_number_id_of
-from harkara.ingestion.notices import NOTICES, Unusable, instant, number_events, sentence, word
-from harkara.policy.governance import Governance
+from harkara.ingestion.inbound import KINDS, inbound
+from harkara.ingestion.notices import NOTICES, number_events
+from harkara.ingestion.people import People, Person
+from harkara.ingestion.readings import Unusable, flag, ident, instant, record, records, sentence, text, whole, word
+from harkara.ingestion.template_notices import TEMPLATE_FIELDS, template_events
+from harkara.policy.governance import Governance, Number
 
 META_STATUSES = frozenset({"sent", "failed", "delivered", "read", "played"}) & EFFECT_RANK.keys()
 LEGACY_STATUSES = frozenset({"deleted", "warning"})  # on-premises words that say nothing about a delivery
+NOT_OF_A_MESSAGE = frozenset({"payment", "call"})  # what has statuses of its own, in the same list and the same words
 STOPPED_MARKETING = 131050  # the person told Meta to stop this business's marketing (Meta, error codes)
 DASHBOARD_TEST = "0"  # entry id of the app dashboard's Test button, with an invented number
 KEPT_RAW = frozenset(
     {
-        "message_template_components_update", "message_template_quality_update", "message_template_status_update",
-        "template_category_update", "automatic_events", "business_username_update", "calls", "flows", "history",
-        "partner_solutions", "payment_configuration_update", "smb_app_state_sync", "smb_message_echoes",
+        "automatic_events", "calls", "group_lifecycle_update", "group_participants_update", "group_settings_update",
+        "group_status_update", "history", "smb_app_state_sync", "smb_message_echoes", "standby",
     }
 )  # fmt: skip
 """Fields that Meta documents and nothing here reads: they stay on webhook-events for its 8 days."""
-FIELDS = NOTICES | KEPT_RAW | {"messages", "user_preferences"}
+FIELDS = NOTICES | TEMPLATE_FIELDS | KEPT_RAW | {"messages", "user_preferences"}
 _VALUE_KEYS = frozenset({"messaging_product", "metadata", "contacts", "statuses", "messages", "errors"})
-_NOT_WRITTEN = frozenset({"system", "edit", "revoke", "reaction"})  # kinds that do not open the service window
+_LISTS = ("statuses", "messages", "errors")
 _PREFERENCES: dict[str, Standing] = {"stop": "opted_out", "resume": "opted_in", "signup": "opted_in"}
 
 
 @dataclass(slots=True)
 class Normalised:
-    """What a change becomes. `left` pairs reasons with the part of the change that could not be applied."""
+    """What a change becomes. `left` pairs reasons with the part of the change that could not be applied; `whole` says
+    that this is all of it. `unknown` is what was met that this version does not know, to be counted."""
 
     emissions: list[Emission] = field(default_factory=list)
     left: list[tuple[str, WebhookChange]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    whole: bool = False
 
     @property
     def outcome(self) -> str:
@@ -74,75 +78,138 @@ class _Number:
 def normalise(change: WebhookChange, identity: str, governance: Governance, pepper: bytes) -> Normalised:
     """Everything that a change says. `identity` is the record's id: the same for the same webhook body."""
     found = Normalised()
-    if change.field in KEPT_RAW or change.entry_id == DASHBOARD_TEST:
+    if change.field in KEPT_RAW:
         return found
     try:
         if change.field in NOTICES:
-            found.emissions += number_events(change, governance, identity)
+            found.emissions += number_events(change, governance, _of_notice(change, identity))
+        elif change.field in TEMPLATE_FIELDS:
+            found.emissions += template_events(change, _of_notice(change, identity))
         elif change.field == "user_preferences":
-            _each(found, change, "user_preferences", lambda item: [_preference(item, pepper)])
+            people = People(pepper, change.value.get("contacts"))
+            _each(found, change, "user_preferences", lambda item: _preference(item, people))
         elif change.field == "messages":
             _messages(found, change, identity, governance, pepper)
         else:
             raise Unusable(f"the field {word(change.field)} is not known", "field")
     except Unusable as error:
-        found.left.append((str(error), change))
-        found.unknown.append(error.what)
+        _leave_whole(found, change, str(error), error.what)
+    except ValidationError:
+        _leave_whole(found, change, "the change does not make an event", "value_key")
     return found
+
+
+def _of_notice(change: WebhookChange, identity: str) -> str:
+    """The id of a notice: its account, time and content (fact sheet 8.3), so that Meta's repetition in another webhook
+    is the same event. One without a time is told apart by its webhook."""
+    if change.entry_time is None:
+        return identity
+    content = hashlib.sha256(json.dumps(change.value, sort_keys=True).encode()).hexdigest()
+    return event_id(change.entry_id, change.entry_time, change.field, content)
+
+
+def _leave_whole(found: Normalised, change: WebhookChange, reason: str, what: str) -> None:
+    found.left.append((reason, change))
+    found.unknown.append(what)
+    found.whole = True
 
 
 def _messages(found: Normalised, change: WebhookChange, identity: str, governance: Governance, pepper: bytes) -> None:
     value = change.value
-    phone_number_id = phone_number_id_of(value)
-    home = governance.home_of(phone_number_id) if phone_number_id else None
-    if phone_number_id is None or home is None or governance.number(phone_number_id) is None:
-        raise Unusable("the phone number id is not in the governance file", "number")
-    number = _Number(phone_number_id, home)
+    if change.entry_id == DASHBOARD_TEST and _number_of(change, governance) is None:
+        return
+    number = _known(change, governance)
     found.unknown += ["value_key"] * len(value.keys() - _VALUE_KEYS)
-    if not value.keys() & {"statuses", "messages", "errors"}:
+    if not value.keys() & set(_LISTS):
         raise Unusable("the change has neither statuses nor messages nor errors", "value_key")
-    if "statuses" in value:
-        _each(found, change, "statuses", lambda item: _status(item, number, pepper))
+    people = People(pepper, value.get("contacts"))
+    pnid, home, received_at = number.phone_number_id, number.home, change.received_at
+    apply: dict[str, Callable[[dict[str, Any]], list[Emission]]] = {
+        "statuses": lambda item: _status(item, number, people),
+        "messages": lambda item: inbound(item, pnid, home, received_at, people),
+        "errors": lambda item: [_account_error(item, number, received_at, identity)],
+    }
+    for key in _LISTS:
+        if key in value:
+            _each(found, change, key, apply[key])
     if "messages" in value:
-        _each(found, change, "messages", lambda item: _inbound(item, number, change.received_at, pepper))
-    if "errors" in value:
-        _each(found, change, "errors", lambda item: [_account_error(item, number, change.received_at, identity)])
+        kinds = (word(item.get("type"), "unknown") for item in records(value["messages"]) if "type" in item)
+        found.unknown += ["kind" for kind in kinds if kind not in KINDS]
+
+
+def _known(change: WebhookChange, governance: Governance) -> _Number:
+    number = _number_of(change, governance)
+    home = None if number is None else governance.home_of(number.phone_number_id)
+    if number is None or home is None:
+        raise Unusable("the phone number id is not in the governance file", "number")
+    return _Number(number.phone_number_id, home)
+
+
+def _number_of(change: WebhookChange, governance: Governance) -> Number | None:
+    """By its id; without one by what people see; without that the only number of the account."""
+    phone_number_id = phone_number_id_of(change.value)
+    if phone_number_id is not None:
+        return governance.number(phone_number_id)
+    shown = ident(record(change.value.get("metadata")).get("display_phone_number"))
+    if shown is not None:
+        return governance.number_by_display(shown)
+    of_account = [number for number in governance.numbers if number.waba_id == change.entry_id]
+    return of_account[0] if len(of_account) == 1 else None
 
 
 def _each(
     found: Normalised, change: WebhookChange, key: str, apply: Callable[[dict[str, Any]], list[Emission]]
 ) -> None:
-    """Apply every item of a list; those that cannot be are left together, as a change of their own per reason."""
+    """Apply every item of a list; each that cannot be is left as a change of its own, so that it can be mended and
+    counted alone."""
     items = change.value.get(key)
     if not isinstance(items, list):
-        raise Unusable(f"{key} is not a list", "value_key")
-    refused: dict[str, list[object]] = {}
+        items = [items]  # one item without its list is taken as one; anything else is left by what follows
     for item in items:
         try:
             if not isinstance(item, dict):
                 raise Unusable(f"an item of {key} is not an object", "value_key")
             found.emissions += apply(item)
         except Unusable as error:
-            refused.setdefault(str(error), []).append(item)
-            found.unknown.append(error.what)
-    kept = {name: part for name, part in change.value.items() if name in ("messaging_product", "metadata", "contacts")}
-    for reason, parts in refused.items():
-        found.left.append((reason, change.model_copy(update={"value": kept | {key: parts}})))
+            _leave(found, change, key, item, str(error), error.what)
+        except ValidationError:
+            _leave(found, change, key, item, f"an item of {key} does not make an event", "value_key")
+
+
+def _leave(found: Normalised, change: WebhookChange, key: str, item: object, reason: str, what: str) -> None:
+    kept = {name: part for name, part in change.value.items() if name in ("messaging_product", "metadata")}
+    contacts = _contacts_of(change.value.get("contacts"), item)
+    if contacts:
+        kept["contacts"] = contacts
+    found.left.append((reason, change.model_copy(update={"value": kept | {key: [item]}})))
+    found.unknown.append(what)
+
+
+def _contacts_of(contacts: object, item: object) -> list[dict[str, Any]]:
+    """Those of the item, so that a thousand items do not carry a thousand contacts each."""
+    names = {each for each in item.values() if isinstance(each, str)} if isinstance(item, dict) else set()
+    listed = contacts if isinstance(contacts, list) else []
+    return [
+        each
+        for each in listed
+        if isinstance(each, dict)
+        and names & {name for name in (each.get("wa_id"), each.get("user_id")) if isinstance(name, str)}
+    ]
 
 
 # --- statuses ----------------------------------------------------------------------------------------------------
 
 
-def _status(item: dict[str, Any], number: _Number, pepper: bytes) -> list[Emission]:
-    status, wamid, at = item.get("status"), item.get("id"), instant(item.get("timestamp"))
-    if isinstance(status, str) and status in LEGACY_STATUSES:
+def _status(item: dict[str, Any], number: _Number, people: People) -> list[Emission]:
+    status = _word_of_status(item)
+    if status in LEGACY_STATUSES:
         return []
-    if not isinstance(status, str) or status not in META_STATUSES:
-        raise Unusable(f"the status {word(status)} is not known", "status")
-    if not isinstance(wamid, str) or not wamid or at is None:
+    wamid, at = ident(item.get("id")), instant(item.get("timestamp"))
+    mark = parse_callback_data(text(item.get("biz_opaque_callback_data")))
+    if (wamid is None and mark is None) or at is None:
         raise Unusable("the status has no id or no timestamp", "status")
-    opaque = item.get("biz_opaque_callback_data")
-    message_id, attempt = parse_callback_data(opaque if isinstance(opaque, str) else None) or (None, 1)
+    message_id, attempt = mark or (None, 1)
+    person = people.recipient(item)
     errors = _errors(item.get("errors")) if status == "failed" else []
     event = MessageLifecycle.model_validate(
         {
@@ -153,149 +220,115 @@ def _status(item: dict[str, Any], number: _Number, pepper: bytes) -> list[Emissi
             "at": at,
             "phone_number_id": number.phone_number_id,
             "wamid": wamid,
-            "error_code": errors[0][0] if errors else None,
+            "error_code": errors[0].code if errors else None,
             "reason": _failure(errors) if status == "failed" else None,
-            "pricing": _pricing(item.get("pricing")),
+            "pricing": _pricing(item),
+            "reached_key": person.key if person is not None and person.phone is not None else None,
         }
     )
-    identity = event_id("status", wamid, status, int(at.timestamp()))
+    identity = event_id("status", wamid or f"{message_id}.{attempt}", status, int(at.timestamp()))
     step = Emission(MESSAGE_LIFECYCLE, number.home, number.home, event, identity, message_id)
-    return [step, *_stopped(item, errors, wamid, at, pepper)]
+    return [step, *people.both_names(person, at), *_stopped(person, errors, wamid or identity, at)]
 
 
-def _errors(listed: object) -> list[tuple[int, str]]:
-    """(code, title) of each error, the one that holds up most first."""
-    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-    found = [
-        (row["code"], sentence(row.get("title"), "Meta gave no title")) for row in rows if _is_code(row.get("code"))
-    ]
-    return sorted(found, key=lambda each: (not policy_for(each[0]).keeps_message, not policy_for(each[0]).alert))
+def _word_of_status(item: dict[str, Any]) -> str:
+    if "payment" in item or text(item.get("type")) in NOT_OF_A_MESSAGE:
+        raise Unusable("the status is not one of a message", "status")
+    given = item.get("status")
+    status = given.lower() if isinstance(given, str) else ""
+    if status not in META_STATUSES and status not in LEGACY_STATUSES:
+        raise Unusable(f"the status {word(given)} is not known", "status")
+    return status
 
 
-def _is_code(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """One error of a status."""
+
+    code: int
+    title: str
+    details: str
 
 
-def _failure(errors: list[tuple[int, str]]) -> Reason:
+def _errors(listed: object) -> list[_Error]:
+    """Each error that has a code, the one that holds up most first."""
+    found = [each for row in records(listed) if (each := _error(row)) is not None]
+    return sorted(found, key=lambda each: (not policy_for(each.code).keeps_message, not policy_for(each.code).alert))
+
+
+def _error(row: dict[str, Any]) -> _Error | None:
+    code = whole(row.get("code"))
+    if code is None:
+        return None
+    data = row.get("error_data")
+    details = sentence(data if isinstance(data, str) else record(data).get("details"), "")
+    return _Error(code, sentence(row.get("title") or row.get("message"), "Meta gave no title"), details)
+
+
+def _failure(errors: list[_Error]) -> Reason:
     if not errors:
         return Reason(code="meta_unstated", text="Meta reports a failure without saying why.")
-    code, title = errors[0]
-    details = {"errors": ",".join(str(each) for each, _ in errors[:20])} if len(errors) > 1 else {}
-    return Reason(code=f"meta_{code}", text=title, rule=policy_for(code).name, details=details)
+    first = errors[0]
+    details = {"errors": ",".join(str(each.code) for each in errors[:20])} if len(errors) > 1 else {}
+    if first.details and first.details != first.title:
+        details["said"] = first.details
+    return Reason(code=f"meta_{first.code}", text=first.title, rule=policy_for(first.code).name, details=details)
 
 
-def _pricing(given: object) -> Pricing | None:
-    if not isinstance(given, dict):
-        return None
-    billable = given.get("billable")
+def _pricing(item: dict[str, Any]) -> Pricing | None:
+    """What was charged; until v23 and for free entry points the conversation too."""
+    given, conversation = record(item.get("pricing")), record(item.get("conversation"))
     texts = {
-        name: given.get(key) for name, key in (("category", "category"), ("type", "type"), ("model", "pricing_model"))
+        "category": given.get("category"),
+        "type": given.get("type"),
+        "model": given.get("pricing_model"),
+        "conversation": ident(conversation.get("id")),
+        "origin": record(conversation.get("origin")).get("type"),
     }
-    known = {name: text for name, text in texts.items() if isinstance(text, str)}
-    return Pricing(**known, billable=billable if isinstance(billable, bool) else None)
+    known = {name: found for name, found in texts.items() if isinstance(found, str)}
+    billable = flag(given.get("billable"))
+    return Pricing(**known, billable=billable) if known or billable is not None else None
 
 
-def _stopped(
-    item: dict[str, Any], errors: list[tuple[int, str]], wamid: str, at: datetime, pepper: bytes
-) -> list[Emission]:
+def _stopped(person: Person | None, errors: list[_Error], proof: str, at: datetime) -> list[Emission]:
     """The opt-out that a failed 131050 tells of (CMP-6)."""
-    person = _person(pepper, item.get("recipient_id"), item.get("recipient_user_id"))
-    if person is None or STOPPED_MARKETING not in (code for code, _ in errors):
+    if person is None or STOPPED_MARKETING not in (each.code for each in errors):
         return []
-    identity = event_id("stopped", wamid, person)
+    identity = event_id("stopped", proof, person.key)
     event = ConsentEvent(
         event_id=identity,
-        person_key=person,
+        person_key=person.key,
         standing="opted_out",
         purpose="marketing",
         source="meta_error",
         at=at,
-        proof=wamid,
+        proof=proof[:200],
     )
-    return [Emission(CONSENT_EVENTS, person, person, event, identity)]
+    return [Emission(CONSENT_EVENTS, person.key, person.key, event, identity)]
 
 
-def _person(pepper: bytes, phone: object, user_id: object) -> str | None:
-    """The pseudonym of whom Meta names, by phone where it does, else by the business-scoped user id."""
-    named = next((each for each in (phone, user_id) if isinstance(each, str) and each), None)
-    return None if named is None else person_key(pepper, named)
+# --- preferences and errors --------------------------------------------------------------------------------------
 
 
-# --- what people write -------------------------------------------------------------------------------------------
-
-
-def _inbound(item: dict[str, Any], number: _Number, received_at: datetime, pepper: bytes) -> list[Emission]:
-    wamid, sent_at = item.get("id"), instant(item.get("timestamp"))
-    phone, user_id = item.get("from"), item.get("from_user_id")
-    person = _person(pepper, phone, user_id)
-    if not isinstance(wamid, str) or not wamid or sent_at is None or person is None:
-        raise Unusable("the message has no id, no timestamp or no sender", "value_key")
-    kind = word(item.get("type"), "unknown")
-    text, payload = _words_of(item, kind)
-    event = InboundMessage(
-        wamid=wamid,
-        phone_number_id=number.phone_number_id,
-        home=number.home,
-        from_phone=_e164(phone),
-        person_key=person,
-        kind=kind,
-        text=text,
-        button_payload=payload,
-        sent_at=sent_at,
-        received_at=received_at,
-    )
-    found = [Emission(INBOUND_MESSAGES, number.home, number.home, event, event_id("inbound", wamid))]
-    if kind not in _NOT_WRITTEN:
-        window = ServiceWindow(phone_number_id=number.phone_number_id, person_key=person, last_inbound_at=sent_at)
-        key = f"{number.phone_number_id}:{person}"
-        found.append(Emission(SERVICE_WINDOWS, number.home, key, window, event_id("window", wamid)))
-    return found
-
-
-def _e164(phone: object) -> str | None:
-    digits = phone if isinstance(phone, str) and phone.isascii() and phone.isdigit() else ""
-    return f"+{digits}" if 7 <= len(digits) <= 15 and not digits.startswith("0") else None
-
-
-def _words_of(item: dict[str, Any], kind: str) -> tuple[str | None, str | None]:
-    """The text that a person wrote or tapped, and a button's payload."""
-    part = item.get(kind)
-    if not isinstance(part, dict):
-        return None, None
-    if kind == "edit":
-        message = part.get("message")
-        return _words_of(message, word(message.get("type"))) if isinstance(message, dict) else (None, None)
-    if kind == "interactive":
-        reply = part.get(str(part.get("type")))
-        return (_text(reply.get("title")), _text(reply.get("id"))) if isinstance(reply, dict) else (None, None)
-    if kind == "button":
-        return _text(part.get("text")), _text(part.get("payload"))
-    return _text(part.get("body") if kind == "text" else part.get("caption")), None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _preference(item: dict[str, Any], pepper: bytes) -> Emission:
+def _preference(item: dict[str, Any], people: People) -> list[Emission]:
     """A person's own word to Meta about marketing (CMP-6)."""
-    standing = _PREFERENCES.get(str(item.get("value")))
-    person, at = _person(pepper, item.get("wa_id"), item.get("user_id")), instant(item.get("timestamp"))
-    if standing is None or item.get("category") != "marketing_messages":
+    standing = _PREFERENCES.get(str(item.get("value")).lower())
+    person, at = people.named(item.get("wa_id"), item.get("user_id")), instant(item.get("timestamp"))
+    if standing is None or item.get("category") not in (None, "marketing_messages"):
         raise Unusable(f"the preference {word(item.get('value'))} or its category is not known", "status")
     if person is None or at is None:
         raise Unusable("the preference names no person or no time", "value_key")
-    name = event_id("preference", person, standing, int(at.timestamp()))
+    name = event_id("preference", person.key, standing, int(at.timestamp()))
     event = ConsentEvent(
-        event_id=name, person_key=person, standing=standing, purpose="marketing", source="meta_preference", at=at
+        event_id=name, person_key=person.key, standing=standing, purpose="marketing", source="meta_preference", at=at
     )
-    return Emission(CONSENT_EVENTS, person, person, event, name)
+    return [Emission(CONSENT_EVENTS, person.key, person.key, event, name), *people.both_names(person, at)]
 
 
 def _account_error(item: dict[str, Any], number: _Number, at: datetime, identity: str) -> Emission:
     """An error of the account that belongs to no message."""
-    code = item.get("code")
-    if not _is_code(code):
+    error = _error(item)
+    if error is None:
         raise Unusable("the error has no code", "value_key")
     event = NumberEvent(
         phone_number_id=number.phone_number_id,
@@ -303,6 +336,6 @@ def _account_error(item: dict[str, Any], number: _Number, at: datetime, identity
         kind="other",
         source="webhook",
         at=at,
-        reason=Reason(code=f"meta_{code}", text=sentence(item.get("title"), "Meta gave no title")),
+        reason=Reason(code=f"meta_{error.code}", text=error.title),
     )
-    return Emission(NUMBER_EVENTS, number.home, number.home, event, event_id("error", identity, code))
+    return Emission(NUMBER_EVENTS, number.home, number.home, event, event_id("error", identity, error.code))

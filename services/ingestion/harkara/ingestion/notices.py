@@ -5,10 +5,9 @@ The words are Meta's (Cloud API, webhook reference).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from harkara.contracts.event import Reason, event_id
@@ -16,20 +15,10 @@ from harkara.contracts.numbers import Availability, NumberEvent, Quality
 from harkara.contracts.topics import NUMBER_EVENTS
 from harkara.contracts.webhooks import WebhookChange
 from harkara.ingestion.core import Emission
+from harkara.ingestion.readings import Unusable, ident, instant, messaging_limit, record, records, sentence, word
 from harkara.policy.governance import Governance, Number
 
 Kind = Literal["health", "quality", "status", "halted", "rate_limited", "throughput", "other"]
-
-_WORD = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
-_DIGITS = re.compile(r"\d[\d \-]{5,}\d")  # anything that may be a phone number or an id, in a text of Meta's
-
-
-class Unusable(Exception):
-    """A part of a change that cannot be applied; `str()` is the reason, without a value that may be personal."""
-
-    def __init__(self, reason: str, what: str) -> None:
-        super().__init__(reason)
-        self.what = what
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,42 +31,49 @@ class Notice:
     availability: Availability | None = None
     quality: Quality | None = None
     hold_until: datetime | None = None
-
-
-def word(value: object, otherwise: str = "UNKNOWN") -> str:
-    """A constant of Meta's as it may be shown and counted; anything that is not one word is not repeated."""
-    return value if isinstance(value, str) and _WORD.fullmatch(value) else otherwise
-
-
-def sentence(value: object, otherwise: str) -> str:
-    """A text of Meta's, at most 300 characters, with every run of digits that could be a number taken out."""
-    return _DIGITS.sub("#", value)[:300] if isinstance(value, str) and value else otherwise
-
-
-def instant(value: object) -> datetime | None:
-    """Meta's timestamps: seconds, as a number or a text; more than 10 digits are milliseconds. None if neither."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 10**14:
-        return None
-    return datetime.fromtimestamp(value / 1000 if value >= 10**10 else value, UTC)
+    connection: str | None = None
+    messaging_limit: int | None = None
+    details: dict[str, str] = field(default_factory=dict)
 
 
 def _quality_update(value: dict[str, Any]) -> Notice:
     event = word(value.get("event"))
-    limit = word(value.get("current_limit", value.get("max_daily_conversations_per_business")), "not stated")
+    named = value.get("max_daily_conversations_per_business", value.get("current_limit"))
+    limit = messaging_limit(named)
+    said = _limit_said(limit)
+    details = _words(value, "current_limit", "old_limit")
     if event == "FLAGGED":
-        return Notice("quality", event, f"Meta flagged the number for low quality; limit {limit}.", quality="RED")
+        text = f"Meta flagged the number for low quality; {said}."
+        return Notice("quality", event, text, quality="RED", messaging_limit=limit, details=details)
     if event == "THROUGHPUT_UPGRADE":
-        return Notice("throughput", event, f"Meta raised the number's throughput; limit {limit}.")
+        text = f"Meta raised the number's throughput; {said}."
+        return Notice("throughput", event, text, messaging_limit=limit, details=details)
     if event in ("UNFLAGGED", "UPGRADE", "DOWNGRADE"):
-        return Notice("quality", event, f"Meta changed the number's standing: {event}; limit {limit}.")
-    return Notice("other", event, f"Meta reports {event} for the number; limit {limit}.")
+        text = f"Meta changed the number's standing: {event}; {said}."
+        return Notice("quality", event, text, messaging_limit=limit, details=details)
+    return Notice(
+        "other", event, f"Meta reports {event} for the number; {said}.", messaging_limit=limit, details=details
+    )
+
+
+def _limit_said(limit: int | None) -> str:
+    if limit is None:
+        return "limit not stated"
+    return "no limit" if limit < 0 else f"limit {limit}"
+
+
+def _words(value: dict[str, Any], *names: str) -> dict[str, str]:
+    """The named constants of Meta's that are there and are one word."""
+    found = {name: word(str(value[name]), "") for name in names if isinstance(value.get(name), str | int)}
+    return {name: text for name, text in found.items() if text}
 
 
 def _name_update(value: dict[str, Any]) -> Notice:
     decision, why = word(value.get("decision")), word(value.get("rejection_reason"), "none given")
-    return Notice("other", f"NAME_{decision}", f"Meta decided on the display name: {decision}, reason {why}.")
+    text = f"Meta decided on the display name: {decision}, reason {why}."
+    name = sentence(value.get("requested_verified_name"), "")
+    details = _words(value, "decision", "rejection_reason") | ({"requested_verified_name": name} if name else {})
+    return Notice("other", f"NAME_{decision}", text, details=details)
 
 
 def _security(value: dict[str, Any]) -> Notice:
@@ -92,35 +88,54 @@ def _account_update(value: dict[str, Any]) -> Notice:
     if event == "ACCOUNT_RESTRICTION":
         return _restriction(value)
     if event == "ACCOUNT_DELETED":
-        return Notice("health", event, "The WhatsApp Business Account was deleted.", availability="BLOCKED")
-    return Notice("other", event, f"Meta reports {event} for the account.")
+        text = "The WhatsApp Business Account was deleted."
+        return Notice("health", event, text, availability="BLOCKED", connection="DISCONNECTED")
+    if event == "ACCOUNT_VIOLATION":
+        return _violation(value)
+    tier = record(value.get("volume_tier_info"))
+    details = {name: sentence(str(tier[name]), "") for name in _TIER_WORDS if isinstance(tier.get(name), str | int)}
+    text = f"Meta reports {event} for the account."
+    return Notice("other", event, text, connection=_CONNECTIONS.get(event), details=details)
+
+
+_CONNECTIONS = {"ACCOUNT_OFFBOARDED": "DISCONNECTED", "ACCOUNT_RECONNECTED": "CONNECTED"}
+_TIER_WORDS = ("pricing_category", "tier", "effective_month", "region")
+
+
+def _violation(value: dict[str, Any]) -> Notice:
+    kind = word(record(value.get("violation_info")).get("violation_type"))
+    text = f"Meta reports a violation of its policy: {kind}."
+    return Notice("other", "ACCOUNT_VIOLATION", text, details={"violation_type": kind})
 
 
 def _ban(value: dict[str, Any]) -> Notice:
-    info = value.get("ban_info")
-    state = word(info.get("waba_ban_state") if isinstance(info, dict) else None)
+    info = record(value.get("ban_info"))
+    state = word(info.get("waba_ban_state"))
     meaning: dict[str, Availability] = {"DISABLE": "BLOCKED", "REINSTATE": "AVAILABLE"}
     availability = meaning.get(state)
+    date = sentence(info.get("waba_ban_date"), "")
     return Notice(
         "other" if availability is None else "health",
         f"BAN_{state}",
         f"The account's ban state is {state}.",
         availability,
+        connection={"DISABLE": "BANNED", "REINSTATE": "CONNECTED"}.get(state),
+        details={"waba_ban_date": date} if date else {},
     )
 
 
 def _restriction(value: dict[str, Any]) -> Notice:
-    listed = value.get("restriction_info")
-    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    rows = records(value.get("restriction_info"))
     kinds = sorted({word(row.get("restriction_type")) for row in rows})
     until = max((at for row in rows if (at := instant(row.get("expiration"))) is not None), default=None)
     text = f"Meta restricted the account: {', '.join(kinds) or 'not stated'}."
+    details = {"restrictions": ",".join(kinds)} if kinds else {}
     proactive = "RESTRICTED_BIZ_INITIATED_MESSAGING" in kinds
+    availability: Availability | None = "LIMITED" if proactive else None
     if proactive and "RESTRICTED_CUSTOMER_INITIATED_MESSAGING" in kinds:
-        return Notice("health", "ACCOUNT_RESTRICTION", text, availability="BLOCKED", hold_until=until)
-    if proactive:
-        return Notice("health", "ACCOUNT_RESTRICTION", text, availability="LIMITED", hold_until=until)
-    return Notice("other", "ACCOUNT_RESTRICTION", text, hold_until=until)
+        availability = "BLOCKED"
+    kind: Kind = "health" if proactive else "other"
+    return Notice(kind, "ACCOUNT_RESTRICTION", text, availability=availability, hold_until=until, details=details)
 
 
 def _review(value: dict[str, Any]) -> Notice:
@@ -129,15 +144,30 @@ def _review(value: dict[str, Any]) -> Notice:
 
 
 def _alert(value: dict[str, Any]) -> Notice:
-    info = value.get("alert_info")
-    details = info if isinstance(info, dict) else {}
-    kind, severity = word(details.get("alert_type")), word(details.get("alert_severity"))
-    return Notice("other", kind, f"{severity}: {sentence(details.get('alert_description'), kind)}")
+    told = record(value.get("alert_info")) or value  # seen without the inner object
+    kind, severity = word(told.get("alert_type")), word(told.get("alert_severity"))
+    details = _words(told, "alert_status", "alert_severity") | _words(value, "entity_type")
+    text = f"{severity}: {sentence(told.get('alert_description'), kind)}"
+    return Notice("other", kind, text, details=details)
 
 
 def _capability(value: dict[str, Any]) -> Notice:
-    limit = word(str(value.get("max_daily_conversations_per_business", "")), "not stated")
-    return Notice("other", "BUSINESS_CAPABILITY", f"Conversations the business may start a day: {limit}.")
+    """v24 on: of the business; until v23 of each number."""
+    named = ("max_daily_conversations_per_business", "max_daily_conversation_per_phone")
+    limit = next((found for name in named if (found := messaging_limit(value.get(name))) is not None), None)
+    details = _words(value, "max_phone_numbers_per_business", "max_phone_numbers_per_waba")
+    text = f"Conversations the business may start a day: {_limit_said(limit)}."
+    return Notice("other", "BUSINESS_CAPABILITY", text, messaging_limit=limit, details=details)
+
+
+def _told_of(field_name: str) -> Callable[[dict[str, Any]], Notice]:
+    """A notice that changes nothing for us and that somebody should see."""
+
+    def told(value: dict[str, Any]) -> Notice:
+        said = next((word(value[name]) for name in ("event", "status", "decision") if name in value), "UNKNOWN")
+        return Notice("other", f"{field_name}_{said}".upper()[:64], f"Meta reports {said} in {field_name}.")
+
+    return told
 
 
 _OF_A_NUMBER: dict[str, Callable[[dict[str, Any]], Notice]] = {
@@ -150,6 +180,10 @@ _OF_AN_ACCOUNT: dict[str, Callable[[dict[str, Any]], Notice]] = {
     "account_review_update": _review,
     "account_alerts": _alert,
     "business_capability_update": _capability,
+    **{
+        name: _told_of(name)
+        for name in ("business_username_update", "flows", "partner_solutions", "payment_configuration_update")
+    },
 }
 NOTICES = frozenset(_OF_A_NUMBER) | frozenset(_OF_AN_ACCOUNT)
 
@@ -165,22 +199,30 @@ def number_events(change: WebhookChange, governance: Governance, identity: str) 
 
 
 def _displayed(change: WebhookChange, governance: Governance) -> list[Number]:
-    digits = change.value.get("display_phone_number")
-    number = governance.number_by_display(digits) if isinstance(digits, str) and digits else None
+    """By what people see; by its id where a notice names that after all."""
+    shown = ident(change.value.get("display_phone_number"))
+    number = governance.number_by_display(shown) if shown else None
+    if number is None:
+        named = ident(change.value.get("phone_number_id")) or ident(
+            record(change.value.get("metadata")).get("phone_number_id")
+        )
+        number = governance.number(named) if named else None
     if number is None:
         raise Unusable("the notice is about a number that the governance file does not know", "number")
     return [number]
 
 
 def _of_account(change: WebhookChange, governance: Governance) -> list[Number]:
+    """The numbers of the account that the notice names inside (partners' events have the business as entry), else of
+    the entry's; of one number or of the whole business where an alert says so."""
     value = change.value
-    info = value.get("waba_info")
-    named = {change.entry_id, str(info.get("waba_id")) if isinstance(info, dict) else ""}
+    waba_id = ident(record(value.get("waba_info")).get("waba_id"))
     if value.get("entity_type") == "PHONE_NUMBER":
-        found = governance.number(str(value.get("entity_id")))
+        found = governance.number(ident(value.get("entity_id")) or "")
         return _some([found] if found else [])
+    named = {waba_id or change.entry_id}
     if value.get("entity_type") == "BUSINESS":
-        named.add(str(value.get("entity_id")))
+        named.add(ident(value.get("entity_id")) or change.entry_id)
     return _some(number for number in governance.numbers if {number.waba_id, number.portfolio_id} & named)
 
 
@@ -202,6 +244,8 @@ def _emission(notice: Notice, number: Number, governance: Governance, at: dateti
         availability=notice.availability,
         quality=notice.quality,
         hold_until=notice.hold_until,
-        reason=Reason(code=notice.code, text=notice.text),
+        connection=notice.connection,
+        messaging_limit=notice.messaging_limit,
+        reason=Reason(code=notice.code, text=notice.text, details=notice.details),
     )
     return Emission(NUMBER_EVENTS, home, home, event, identity)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
@@ -18,9 +18,11 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from harkara.contracts.event import Home, Instant, Phone
 from harkara.contracts.intents import Category, Content, Language, Media, Priority, Template, Text, WindowName, ZoneName
+from harkara.graph_api.media_kinds import file_problem
 
 MOST_BATCH_MESSAGES = 1_000  # one request's worth; a larger audience is a run, which is streamed
 MOST_RUN_ROWS = 100_000  # about 30 MB of NDJSON, written to Kafka in some 10 s: within any client's patience
@@ -42,6 +44,9 @@ def e164(value: object) -> object:
 
 PhoneNumber = Annotated[Phone, BeforeValidator(e164)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+CountryCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+OneOf = Annotated[tuple[Annotated[str, StringConstraints(max_length=256)], ...], Field(min_length=1, max_length=1000)]
+ContentHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Metadata = Annotated[dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=16)]
 
 
@@ -49,6 +54,32 @@ class Shape(BaseModel):
     """Input of a client's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class MediaBody(Shape):
+    """A file by the id of an upload or by a link; `mimeType` and `sizeBytes`, where the client knows them, are checked
+    at once against what Meta takes of that type (MED-1) and our 16 MB (MED-2). Meta checks the bytes themselves.
+    """
+
+    type: Literal["image", "video", "audio", "document", "sticker"]
+    id: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    link: str | None = None
+    caption: str | None = None
+    filename: str | None = None
+    mime_type: Annotated[str, StringConstraints(max_length=200)] | None = None
+    size_bytes: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _meta_takes_it(self) -> MediaBody:
+        problem = file_problem(self.type, link=self.link, mime_type=self.mime_type, size_bytes=self.size_bytes)
+        if problem is not None:
+            raise ValueError(problem)
+        self.content()  # the contract's own rules: one source, no caption for audio, lengths
+        return self
+
+    def content(self) -> Media:
+        """The file as intents carry it."""
+        return Media(type=self.type, id=self.id, link=self.link, caption=self.caption, filename=self.filename)
 
 
 class MessageBody(Shape):
@@ -59,7 +90,7 @@ class MessageBody(Shape):
 
     message: ShortText | None = Field(default=None, validation_alias=AliasChoices("message", "text"))
     template: Template | None = None
-    media: Media | None = None
+    media: MediaBody | None = None
     category: Category | None = None
     fallback_template: Template | None = None
     priority: Priority = 1
@@ -76,15 +107,27 @@ class MessageBody(Shape):
             raise ValueError("give exactly one of message, template and media")
         if self.template is not None and self.category is None:
             raise ValueError("a template needs its category: authentication, utility or marketing")
+        for template in (self.template, self.fallback_template):
+            if template is not None and (problem := header_problem(template)) is not None:
+                raise ValueError(problem)
         return self
 
     def content(self) -> Content:
         """The content as intents carry it."""
         if self.message is not None:
             return Text(body=self.message)
-        found = self.template or self.media
-        assert found is not None  # _one_content
-        return found
+        if self.media is not None:
+            return self.media.content()
+        assert self.template is not None  # _one_content
+        return self.template
+
+
+def header_problem(template: Template) -> str | None:
+    """Why Meta would not take the file in the header of a template or of its variants, as far as its link tells."""
+    for header in (template.header, *(variant.header for variant in template.variants)):
+        if isinstance(header, Media) and (problem := file_problem(header.type, link=header.link)) is not None:
+            return f"template header: {problem}"
+    return None
 
 
 class NamedSender(Shape):
@@ -100,9 +143,27 @@ class NamedSender(Shape):
         return self
 
 
+_TEMPLATE_EXAMPLE: JsonDict = {"name": "daily_update", "language": "en", "body": ["Asha", "fund update"]}
+_SENDER_EXAMPLE: JsonDict = {"sessionId": "100000000000001", "category": "utility"}
+_SEND_EXAMPLE: JsonDict = _SENDER_EXAMPLE | {"to": "+919999900011", "template": _TEMPLATE_EXAMPLE}
+_BATCH_EXAMPLE: JsonDict = {
+    "sessionId": "100000000000001",
+    "spreadMinutes": 30,
+    "messages": [{"to": "+919999900011", "category": "utility", "template": _TEMPLATE_EXAMPLE}],
+}
+_RUN_EXAMPLE: JsonDict = _SENDER_EXAMPLE | {
+    "name": "morning update",
+    "template": _TEMPLATE_EXAMPLE,
+    "deadline": "2026-11-21T06:05:00+05:30",
+    "filters": {"languages": ["en"]},
+    "audience": [{"to": "+919999900011", "language": "en"}, {"to": "+919999900012", "params": ["Ravi", "SIP"]}],
+}
+
+
 class SendRequest(MessageBody, NamedSender):
     """`POST /api/v1/send`: one message."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_SEND_EXAMPLE]})
     to: PhoneNumber
     not_before: Instant | None = None
 
@@ -123,7 +184,25 @@ class Spread(Shape):
 class BatchRequest(NamedSender, Spread):
     """`POST /api/v1/send/batch`."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_BATCH_EXAMPLE]})
     messages: Annotated[tuple[BatchMessage, ...], Field(min_length=1, max_length=MOST_BATCH_MESSAGES)]
+
+
+class AudienceFilters(Shape):
+    """Which of the recipients that are given belong to the audience: those who meet every filter that is named.
+
+    `countries` of their numbers (ISO 3166), `languages` and `metadata` as their rows have them (one of the values).
+    """
+
+    countries: Annotated[tuple[CountryCode, ...], Field(max_length=250)] = ()
+    languages: Annotated[tuple[Language, ...], Field(max_length=100)] = ()
+    metadata: Annotated[dict[str, OneOf], Field(max_length=16)] = Field(default_factory=dict)
+
+    def told(self) -> dict[str, tuple[str, ...]]:
+        """Those that are named, as the run keeps them."""
+        found = {"countries": self.countries, "languages": self.languages}
+        found |= {f"metadata.{name}": values for name, values in self.metadata.items()}
+        return {name: values for name, values in found.items() if values}
 
 
 class RunRequest(NamedSender, Spread):
@@ -131,9 +210,11 @@ class RunRequest(NamedSender, Spread):
 
     With several `senders` each person goes to one of them, the same in every run. `deadline` is what on time is
     measured by; a message that is late is still sent, until `expiresAt`. The audience is inline, or the other part of
-    a multipart upload.
+    a multipart upload. `audienceHash` and `verdictHash` are what a preview or precheck said: with them the run is
+    accepted only if they still hold. `dryRun`: the whole way is gone, nobody is called.
     """
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_RUN_EXAMPLE]})
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     senders: Annotated[tuple[Home, ...], Field(max_length=MOST_SENDERS)] = ()
     template: Template | None = None
@@ -145,6 +226,10 @@ class RunRequest(NamedSender, Spread):
     expires_at: Instant | None = None
     send_window: WindowName | None = None
     metadata: Metadata = Field(default_factory=dict)
+    filters: AudienceFilters = AudienceFilters()
+    dry_run: bool = False
+    audience_hash: ContentHash | None = None
+    verdict_hash: ContentHash | None = None
     audience: Annotated[list[Any], Field(max_length=MOST_RUN_ROWS)] | None = None
 
     @model_validator(mode="after")
@@ -187,7 +272,10 @@ def entry_content(run: RunRequest, entry: AudienceEntry) -> Content:
     changed = {"name": entry.template, "language": entry.language, "body": entry.params, "named": entry.named}
     if run.template is not None and run.template.variants:
         del changed["language"]
-    merged = given | {key: value for key, value in changed.items() if value is not None}
+    changed = {key: value for key, value in changed.items() if value is not None}
+    if run.template is not None and not changed:
+        return run.template  # most rows of most runs: made once, not 10,000 times
+    merged = given | changed
     if "name" not in merged or "language" not in merged:
         raise ValueError("neither the run nor the row says which template, in which language, or which message")
     return Template(**merged)

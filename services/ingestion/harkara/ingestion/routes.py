@@ -8,23 +8,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Request
-from fastapi.security import HTTPBearer
+from fastapi import FastAPI, Header, Request
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from starlette.routing import Route
 
 from harkara.contracts.identity import derived_message_id, derived_run_id, person_key
 from harkara.ingestion import acceptance, core
-from harkara.ingestion.acceptance import Accepted, RunAcceptance
+from harkara.ingestion.acceptance import RunAcceptance
 from harkara.ingestion.edge import WEBHOOK_PATH, Edge
 from harkara.ingestion.effects import Appender, TooLarge, Unavailable, outputs_of
 from harkara.ingestion.known import Known
 from harkara.ingestion.metrics import INTENTS, REFUSALS
+from harkara.ingestion.refusals import (
+    DOCUMENTED,
+    IdempotencyKey,
+    checked,
+    forbidden_sender,
+    problem_answers,
+    required,
+    unknown_sender,
+)
 from harkara.ingestion.requests import BatchRequest, SendRequest
-from harkara.ingestion.runs import Caller, batch_rows, plan_run
+from harkara.ingestion.run_routes import RunDesk, run_router
+from harkara.ingestion.runs import Caller, batch_rows
 from harkara.ingestion.standing import Joining, Standings
-from harkara.ingestion.upload import RUN_BODY, run_and_rows
 from harkara.ingestion.webhooks import Webhooks, unavailable
 from harkara.policy.governance import Governance
 from harkara.runtime.api_keys import ApiKey, ApiKeys
@@ -32,10 +40,16 @@ from harkara.runtime.clock import Clock
 from harkara.runtime.problems import Problem, install, validation_problem
 from harkara.runtime.telemetry import span
 
-_KEY = re.compile(r"[\x21-\x7e]{1,200}", re.ASCII)
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", description="1 to 200 visible characters")]
+SEND_PROBLEMS = problem_answers(
+    "SENDER_NOT_ALLOWED", "PAYLOAD_TOO_LARGE", "VALIDATION_FAILED", "UNKNOWN_SENDER", "QUEUE_FULL",
+    "DAILY_LIMIT_REACHED",
+)  # fmt: skip
+BATCH_PROBLEMS = problem_answers(
+    "IDEMPOTENCY_KEY_REQUIRED", "SENDER_NOT_ALLOWED", "IDEMPOTENCY_CONFLICT", "PAYLOAD_TOO_LARGE",
+    "VALIDATION_FAILED", "UNKNOWN_SENDER",
+)  # fmt: skip
 Traceparent = Annotated[str | None, Header(description="W3C trace context")]
 
 
@@ -53,17 +67,6 @@ class SendReply(Reply):
     sender: str
     position: int | None
     estimated_delivery: datetime | None
-
-
-class RunReply(Reply):
-    """`repeated`: the same request had been accepted before; nothing was written again."""
-
-    run_id: str
-    accepted: int
-    homes: dict[str, int]
-    audience_hash: str
-    estimated_completion: datetime | None
-    repeated: bool
 
 
 class BatchReply(Reply):
@@ -94,9 +97,9 @@ class Api:
         try:
             return core.resolve_sender(self.governance, key.sender, session_id, phone)
         except core.UnknownSender as error:
-            raise _unknown_sender(error) from None
+            raise unknown_sender(error) from None
         except core.ForbiddenSender as error:
-            raise _forbidden_sender(error) from None
+            raise forbidden_sender(error) from None
 
     async def send(self, key: ApiKey, body: SendRequest, idempotency_key: str | None, trace: str | None) -> SendReply:
         """One message to `send-intents`. Raises Problem 429 where its number has no room, 403, 422."""
@@ -138,55 +141,18 @@ class Api:
             run_id, f"batch of {len(rows)}", key.id, body, looks=lambda: rows, persons_once=False
         )
         accepted = await self.acceptance.accept(request)
+        now = self.clock.now()
         INTENTS.labels("batch").inc(0 if accepted.repeated else len(rows))
         return BatchReply(
             batch_id=run_id,
             queued=len(rows),
             message_ids=[row.intent.message_id for row in rows],
-            position=self.standings.last_of(sender.home, run_id, 1, self.clock.now()).position,
-            estimated_completion=self._completion(accepted),
+            position=self.standings.last_of(sender.home, run_id, 1, now).position,
+            estimated_completion=core.later(
+                accepted.timing.last(), self.standings.end_of(accepted.run.homes, run_id, now)
+            ),
             repeated=accepted.repeated,
         )
-
-    async def run(self, key: ApiKey, request: Request, idempotency_key: str) -> RunReply:
-        """A run with its whole audience."""
-        async with run_and_rows(request) as upload:
-            caller = Caller(key.id, key.sender, idempotency_key)
-            run_id = derived_run_id(key.id, idempotency_key)
-            try:
-                plan = plan_run(upload.run, run_id, caller, self.governance, self.pepper)
-            except core.UnknownSender as error:
-                raise _unknown_sender(error) from None
-            except core.ForbiddenSender as error:
-                raise _forbidden_sender(error) from None
-            accepted = await self.acceptance.accept(
-                acceptance.Request(
-                    run_id,
-                    upload.run.name,
-                    key.id,
-                    upload.run,
-                    looks=lambda: map(plan.frozen, upload.rows()),
-                    persons_once=True,
-                )
-            )
-        run = accepted.run
-        INTENTS.labels("runs").inc(0 if accepted.repeated else run.expected)
-        return RunReply(
-            run_id=run_id,
-            accepted=run.expected,
-            homes=run.homes,
-            audience_hash=run.audience_hash,
-            estimated_completion=self._completion(accepted),
-            repeated=accepted.repeated,
-        )
-
-    def _completion(self, accepted: Accepted) -> datetime | None:
-        """When the last message goes: in its slot, or when the slowest home's pace lets it; None where not known."""
-        run, now = accepted.run, self.clock.now()
-        ends = [self.standings.last_of(home, run.run_id, count, now).delivery for home, count in run.homes.items()]
-        paced = None if None in ends else max((end for end in ends if end is not None), default=None)
-        last = accepted.timing.last()
-        return last if paced is None else core.later(last, paced)
 
 
 def build_app(api: Api, webhooks: Webhooks, keys: ApiKeys) -> FastAPI:
@@ -199,57 +165,28 @@ def build_app(api: Api, webhooks: Webhooks, keys: ApiKeys) -> FastAPI:
     app.add_middleware(Edge, keys=keys)
     app.router.routes.append(Route(WEBHOOK_PATH, webhooks.challenge, methods=["GET"]))
     app.router.routes.append(Route(WEBHOOK_PATH, webhooks.receive, methods=["POST"]))
-    documented = [Depends(HTTPBearer(auto_error=False, description="an API key; or in X-API-Key"))]
+    desk = RunDesk(api.governance, api.pepper, api.appender, api.known, api.clock, api.acceptance, api.standings)
+    app.include_router(run_router(desk))
 
-    @app.post("/api/v1/send", status_code=202, dependencies=documented)
+    @app.post("/api/v1/send", status_code=202, dependencies=DOCUMENTED, responses=SEND_PROBLEMS)
     async def send(
         request: Request, body: SendRequest, idempotency_key: IdempotencyKey = None, traceparent: Traceparent = None
     ) -> SendReply:
         """Send one message (ING-1). With an Idempotency-Key a repeated request names the same message."""
-        return await api.send(request.state.caller, body, _checked(idempotency_key), _trace(traceparent))
+        request.state.caller.require("send")
+        return await api.send(request.state.caller, body, checked(idempotency_key), _trace(traceparent))
 
-    @app.post("/api/v1/send/batch", status_code=202, dependencies=documented)
+    @app.post("/api/v1/send/batch", status_code=202, dependencies=DOCUMENTED, responses=BATCH_PROBLEMS)
     async def batch(request: Request, body: BatchRequest, idempotency_key: IdempotencyKey = None) -> BatchReply:
         """Send up to 1,000 messages, at once or spread over minutes (ING-2). Needs an Idempotency-Key."""
-        return await api.batch(request.state.caller, body, _required(idempotency_key))
-
-    @app.post("/api/v1/runs", status_code=202, dependencies=documented, openapi_extra={"requestBody": RUN_BODY})
-    async def runs(request: Request, idempotency_key: IdempotencyKey = None) -> RunReply:
-        """Send a template to an audience of up to 100,000, inline or uploaded. Needs an Idempotency-Key."""
-        return await api.run(request.state.caller, request, _required(idempotency_key))
+        request.state.caller.require("send")
+        return await api.batch(request.state.caller, body, required(idempotency_key))
 
     return app
 
 
-def _checked(idempotency_key: str | None) -> str | None:
-    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
-        row = {"type": "value_error", "loc": ("header", "Idempotency-Key"), "msg": "1 to 200 visible ASCII characters"}
-        raise validation_problem([row])
-    return idempotency_key
-
-
-def _required(idempotency_key: str | None) -> str:
-    checked = _checked(idempotency_key)
-    if checked is None:
-        raise Problem(
-            400,
-            "IDEMPOTENCY_KEY_REQUIRED",
-            "An Idempotency-Key header is needed",
-            "Without one, a request repeated after a lost answer would send every message twice.",
-        )
-    return checked
-
-
 def _trace(traceparent: str | None) -> str | None:
     return traceparent if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) else None
-
-
-def _unknown_sender(error: core.UnknownSender) -> Problem:
-    return Problem(422, "UNKNOWN_SENDER", "The sender is not known", str(error))
-
-
-def _forbidden_sender(error: core.ForbiddenSender) -> Problem:
-    return Problem(403, "SENDER_NOT_ALLOWED", "The API key may not use this sender", str(error))
 
 
 async def _on_problem(_: Request, error: Exception) -> Any:

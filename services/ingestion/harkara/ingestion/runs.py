@@ -28,8 +28,13 @@ from harkara.ingestion.core import (
     run_intent,
     slot,
 )
-from harkara.ingestion.requests import MOST_RUN_ROWS, BatchRequest, RunRequest
+from harkara.ingestion.requests import MOST_RUN_ROWS, AudienceEntry, AudienceFilters, BatchRequest, RunRequest
+from harkara.ingestion.resolution import Resolution, content_hash
+from harkara.policy.clearance import country_of
 from harkara.policy.governance import Governance
+
+KEPT_ROWS = 20_000  # between two looks: about 60 MB for each of the few audiences that are looked at at once
+_NOT_SUBJECT = {"audience", "messages", "dry_run", "audience_hash", "verdict_hash"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +57,16 @@ class Frozen:
 
 @dataclass(slots=True)
 class Survey:
-    """What a look at all rows gives: how many, per home, what is wrong, and a hash of what was asked for."""
+    """What a look at all rows gives: how many, per home, how many the filters left out, what is wrong, and the
+    audience's hash: of what was asked for, whatever the ids that its messages will have. `kept` are the rows that go,
+    each with the hash of its content, for a second look; None: they are too many, and are made anew."""
 
     expected: int = 0
+    left_out: int = 0
     homes: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     digest: str = ""
+    kept: list[tuple[Frozen, bytes]] | None = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +80,13 @@ class RunPlan:
     pepper: bytes
     senders: dict[str, tuple[Sender, ...]]
 
-    def frozen(self, row: Row) -> Frozen | list[Fault]:
-        """The row as an intent with its home, or everything that is wrong with it."""
+    def frozen(self, row: Row) -> Frozen | list[Fault] | None:
+        """The row as an intent with its home, or everything that is wrong with it; None: the filters leave it out."""
         entry = parse_row(row)
         if isinstance(entry, list):
             return entry
+        if not chosen(self.run.filters, entry, self.run):
+            return None
         number = row[0]
         try:
             sender = self._sender_for(entry.sender, entry.to)
@@ -99,7 +110,8 @@ class RunPlan:
             return resolve_sender(self.governance, self.caller.fixed_sender, named, None)
         if not self.senders:
             raise UnknownSender("neither the run, the row nor the API key names a sender")
-        return choose_sender(self.senders, person_key(self.pepper, to))
+        person = person_key(self.pepper, to) if len(self.senders) > 1 else ""  # of one home there is no choice
+        return choose_sender(self.senders, person)
 
 
 def plan_run(run: RunRequest, run_id: str, caller: Caller, governance: Governance, pepper: bytes) -> RunPlan:
@@ -111,6 +123,16 @@ def plan_run(run: RunRequest, run_id: str, caller: Caller, governance: Governanc
 
 def _has_one(run: RunRequest, caller: Caller) -> bool:
     return bool(run.session_id or run.phone or caller.fixed_sender)
+
+
+def chosen(filters: AudienceFilters, entry: AudienceEntry, run: RunRequest) -> bool:
+    """Whether the recipient meets every filter that is named."""
+    if filters.countries and country_of(entry.to) not in filters.countries:
+        return False
+    if filters.languages and entry.language not in filters.languages:
+        return False
+    said = run.metadata | (entry.metadata or {}) if filters.metadata else {}
+    return all(said.get(name) in values for name, values in filters.metadata.items())
 
 
 def batch_rows(batch: BatchRequest, run_id: str, caller: Caller, sender: Sender) -> list[Frozen]:
@@ -137,16 +159,23 @@ class Surveyor:
         """Whether there are more rows than a run may have; looking further would be for nothing."""
         return self._looked > MOST_RUN_ROWS
 
-    def look(self, found: Frozen | list[Fault]) -> None:
+    def look(self, found: Frozen | list[Fault] | None) -> None:
         """Count one row."""
         survey = self.survey
         self._looked += 1
+        if found is None:
+            survey.left_out += 1
+            return
         if self.full or isinstance(found, list):
             survey.faults += found if isinstance(found, list) else []
             return
         survey.expected += 1
         survey.homes[found.home] += 1
-        self._hash.update(f"{found.row}\x1f{found.intent.hash()}\x1e".encode())
+        content = content_hash(found.intent)
+        self._hash.update(b"%d\x1f%s\x1e" % (found.row, content))
+        if survey.kept is not None:
+            survey.kept.append((found, content))
+            survey.kept = survey.kept if survey.expected < KEPT_ROWS else None
         if self._first_row is not None:
             first = self._first_row.setdefault(found.intent.to, found.row)
             if first != found.row:
@@ -157,14 +186,17 @@ class Surveyor:
         if self.full:
             self.survey.faults.append(Fault(MOST_RUN_ROWS + 1, "(row)", f"a run has at most {MOST_RUN_ROWS} rows"))
         if self.survey.expected == 0 and not self.survey.faults:
-            self.survey.faults.append(Fault(0, "audience", "has no rows"))
+            why = "has no rows" if not self.survey.left_out else "has no rows that meet the filters"
+            self.survey.faults.append(Fault(0, "audience", why))
         self.survey.digest = self._hash.hexdigest()[:32]
         return self.survey
 
 
 def subject_of(request: RunRequest | BatchRequest) -> bytes:
-    """What belongs to the request's identity besides its rows."""
-    return orjson.dumps(request.model_dump(mode="json", exclude={"audience", "messages"}), option=orjson.OPT_SORT_KEYS)
+    """What belongs to the request's identity besides its rows. A dry run and what it rehearses have the same; a field
+    that is left out says what it says where it did not exist yet."""
+    said = request.model_dump(mode="json", exclude=_NOT_SUBJECT, exclude_defaults=True)
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +207,9 @@ class Timing:
     spread_minutes: float
     count: int
 
-    def of(self, row: int) -> datetime | None:
-        """The slot of a row (from 1)."""
-        return None if self.start is None else slot(self.start, self.spread_minutes, row - 1, self.count)
+    def of(self, place: int) -> datetime | None:
+        """The slot of the row at that place among those that go (from 1)."""
+        return None if self.start is None else slot(self.start, self.spread_minutes, place - 1, self.count)
 
     def last(self) -> datetime | None:
         """The slot of the last row."""
@@ -191,16 +223,25 @@ def timing_of(request: RunRequest | BatchRequest, now: datetime, count: int) -> 
     return Timing(request.start_at or now, request.spread_minutes, count)
 
 
-def audience_emission(run_id: str, found: Frozen, timing: Timing) -> Emission:
-    """The row on run-audience."""
-    row = AudienceRow(run_id=run_id, row=found.row, home=found.home, intent=found.intent, emit_at=timing.of(found.row))
+def audience_emission(run_id: str, found: Frozen, emit_at: datetime | None) -> Emission:
+    """The row on run-audience, with its slot."""
+    row = AudienceRow(run_id=run_id, row=found.row, home=found.home, intent=found.intent, emit_at=emit_at)
     return Emission(RUN_AUDIENCE, run_id, run_id, row, event_id(run_id, found.row), found.intent.message_id)
 
 
 def run_emission(
-    run_id: str, name: str, producer: str, survey: Survey, deadline: datetime | None, now: datetime
+    run_id: str,
+    name: str,
+    producer: str,
+    survey: Survey,
+    deadline: datetime | None,
+    now: datetime,
+    *,
+    filters: dict[str, tuple[str, ...]] | None = None,
+    resolution: Resolution | None = None,
+    dry_run: bool = False,
 ) -> Emission:
-    """The accepted run on send-runs."""
+    """The accepted run on send-runs. A dry run delivers nothing, so it promises nothing: it has no deadline."""
     run = SendRun(
         run_id=run_id,
         name=name,
@@ -208,7 +249,13 @@ def run_emission(
         expected=survey.expected,
         homes=dict(sorted(survey.homes.items())),
         audience_hash=survey.digest,
-        deadline=deadline,
+        deadline=None if dry_run else deadline,
         created_at=now,
+        filters=filters or {},
+        left_out=survey.left_out,
+        verdicts={} if resolution is None else dict(sorted(resolution.labels.items())),
+        verdict_hash=None if resolution is None else resolution.verdict_hash,
+        policy_version=None if resolution is None else resolution.policy_version,
+        dry_run=dry_run,
     )
     return Emission(SEND_RUNS, run_id, run_id, run, event_id("run", run_id, survey.digest))

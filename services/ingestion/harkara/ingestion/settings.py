@@ -19,6 +19,8 @@ class Settings(ServiceSettings):
     api_keys_file: Path = Path("api-keys.yaml")
     queue_full_above: int = Field(default=1000, ge=1, le=1_000_000)  # waiting messages of a number (ING-12)
     write_timeout_seconds: float = Field(default=4.0, gt=0, le=15)  # with the rest of a request under Meta's 5 s
+    spool_after_seconds: float = Field(default=2.0, gt=0, le=4)  # Kafka's acknowledgements take milliseconds
+    webhook_spool_max_bytes: int = Field(default=512 * 1024 * 1024, ge=0)  # 300/s for 40 minutes; 0: no spool, 503
 
     def webhook_secrets(self) -> tuple[str, ...]:
         """The app secrets that may sign webhooks. Raises ValueError where there is none: nothing could be believed."""

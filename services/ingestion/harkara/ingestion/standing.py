@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -132,6 +132,11 @@ class Standings:
         turn = turns_before(flows, flow, priority, own.weight) + 1
         at = nth_call([self._schedule(each, now) for each in numbers], turn)
         return Standing("", waiting + 1, None if at is None else datetime.fromtimestamp(at, UTC))
+
+    def end_of(self, homes: Mapping[str, int], flow: str, now: datetime) -> datetime | None:
+        """When the last of so many messages for each home goes, all of them joining now; None: not known."""
+        ends = [self.last_of(home, flow, count, now).delivery for home, count in homes.items()]
+        return None if None in ends else max((end for end in ends if end is not None), default=None)
 
     def _number_of(self, joining: Joining) -> Number:
         numbers = sticky_order(joining.person_key, self.governance.numbers_of(joining.home), self.governance)

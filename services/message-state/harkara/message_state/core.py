@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from harkara.contracts.lifecycle import MessageLifecycle, State, advance
+from harkara.contracts.lifecycle import MARK_RANK, MessageLifecycle, State, advance
 
 WAITING_LIFE = timedelta(days=7)  # the lane remembers a message that long; nothing can name the wamid afterwards
 WAITING_PER_PARTITION = 100_000  # about 60 MB; more means that these numbers are used by somebody else too
@@ -130,8 +130,13 @@ def names(state: State) -> Iterator[tuple[str, Named]]:
 
 
 def is_past(state: State, before: datetime) -> bool:
-    """Whether the newest event of the message is older than `before`: it is at rest, whatever its status."""
-    return max(datetime.fromisoformat(at) for at in state["first_seen"].values()) < before
+    """Whether the newest event of the message is older than `before`: it is at rest, whatever its status.
+
+    Marks do not count: they say that nothing has happened.
+    """
+    seen = state["first_seen"]
+    events = [at for status, at in seen.items() if status not in MARK_RANK] or list(seen.values())
+    return datetime.fromisoformat(max(events)) < before  # one fixed width: the order of the texts is that of the times
 
 
 def has_expired(row: Waiting, now: datetime) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from datetime import timedelta
 
 from harkara.contracts.lifecycle import MessageLifecycle, State
@@ -21,6 +22,8 @@ from harkara.message_state.core import (
     names,
 )
 from harkara.message_state.settings import Settings
+from harkara.message_state.watch import Watch
+from harkara.policy.sections import Silence
 from harkara.runtime.clock import Clock
 from harkara.runtime.faust_app import ProjectionApp
 from harkara.runtime.faust_table import ProjectionTable
@@ -33,13 +36,14 @@ SWEEP_ROWS = 5_000  # a tick takes about 20 ms, so events wait no longer; a mill
 class Projection:
     """Folds lifecycle events into the tables of one Faust app, and forgets what is past."""
 
-    def __init__(self, app: ProjectionApp, settings: Settings, clock: Clock) -> None:
+    def __init__(self, app: ProjectionApp, settings: Settings, clock: Clock, rules: Silence | None = None) -> None:
         self._app = app
         self._clock = clock
         self._keep = timedelta(days=settings.forget_after_days)
         self._states = app.projection_table("message-state", MESSAGE_STATE)
         self._waiting = app.projection_table("waiting-statuses")
         self._index: dict[int, dict[str, Named]] = {}
+        self.watch = Watch(rules or Silence())
         self._states_to_sweep: deque[tuple[int, str]] = deque()
         self._waiting_to_sweep: deque[tuple[int, str]] = deque()
         self._states.after_recovery(self._rebuild_index)
@@ -47,10 +51,25 @@ class Projection:
         app.timer(SWEEP_SECONDS)(self.sweep)
         metrics.WAITING.set_function(lambda: sum(len(self._waiting.rows(p)) for p in self._waiting.owned))
 
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions that this instance speaks for; none while they may move."""
+        return self._states.owned if self._app.settled else frozenset()
+
+    def state(self, partition: int, message_id: str) -> State | None:
+        """The message's state as it is now."""
+        return self._states.read(partition, message_id)
+
+    def find(self, message_id: str) -> State | None:
+        """The state of a message whose partition is not known, where it is owned here."""
+        found = (self._states.read(partition, message_id) for partition in self.owned)
+        return next((state for state in found if state is not None), None)
+
     def take(self, incoming: Incoming) -> None:
         """Fold one event."""
         event = incoming.envelope.event
         assert isinstance(event, MessageLifecycle)  # the topic has no other kind
+        self.watch.hear(event, incoming.timestamp)
         view = _PartitionView(self._states, self._waiting, self._index.setdefault(incoming.partition, {}), incoming)
         for change in decide(view, event, incoming.timestamp):
             self._perform(incoming.partition, change)
@@ -59,7 +78,8 @@ class Projection:
         match change:
             case Changed(message_id, before, state, joined):
                 self._states.write(partition, message_id, state)
-                self._index.setdefault(partition, {}).update(names(state))
+                self._name(partition, state)
+                self.watch.note(partition, before, state)
                 metrics.JOINED_BY_WAMID.inc(joined)
                 _count_oddities(before, state)
             case Waits(wamid, row):
@@ -68,6 +88,17 @@ class Projection:
                 metrics.WAITING_DROPPED.labels("full").inc()
             case Dropped():
                 metrics.UNNAMED.inc()
+
+    def _name(self, partition: int, state: State) -> None:
+        """A wamid belongs to one message: the first that named it keeps it (WHK-8)."""
+        index = self._index.setdefault(partition, {})
+        for number, attempt in state["attempts"].items():
+            wamid = attempt.get("wamid")
+            owner = index.get(wamid) if wamid is not None else None
+            if wamid is not None and owner is None:
+                index[wamid] = Named(state["message_id"], int(number))
+            elif owner is not None and owner.message_id != state["message_id"]:
+                metrics.ANOMALIES.labels("wamid_of_another_message").inc()
 
     async def sweep(self) -> None:
         """Look at the next rows: remove the states that are past, and what need not or can no longer wait."""
@@ -90,6 +121,7 @@ class Projection:
 
     def _forget(self, partition: int, message_id: str, state: State) -> None:
         self._states.remove(partition, message_id)
+        self.watch.forget(partition, message_id)
         for wamid, _ in names(state):
             self._index.get(partition, {}).pop(wamid, None)
         metrics.FORGOTTEN.inc()
@@ -101,6 +133,12 @@ class Projection:
             partition: {wamid: name for state in self._states.rows(partition).values() for wamid, name in names(state)}
             for partition in owned
         }
+        self.watch.rebuild(self._rows(owned))
+
+    def _rows(self, owned: frozenset[int]) -> Iterator[tuple[int, State]]:
+        for partition in owned:
+            for state in self._states.rows(partition).values():
+                yield partition, state
 
 
 def _next(cursor: deque[tuple[int, str]], table: ProjectionTable) -> list[tuple[int, str]]:
@@ -137,5 +175,8 @@ class _PartitionView:
 def _count_oddities(before: State | None, state: State) -> None:
     if state["duplicate"] and not (before and before["duplicate"]):
         metrics.DUPLICATES.inc()
+    for wamid in state["billing"].keys() - (before or {}).get("billing", {}).keys():
+        charge = state["billing"][wamid]
+        metrics.BILLED.labels(charge.get("category") or "unstated", charge.get("type") or "unstated").inc()
     for kind in set(state["anomalies"]) - set(before["anomalies"] if before else ()):
         metrics.ANOMALIES.labels(kind).inc()

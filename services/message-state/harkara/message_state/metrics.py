@@ -37,3 +37,27 @@ FORGOTTEN = Counter(
     "harkara_message_state_forgotten_total",
     "States removed (tombstoned) because their newest event is older than the setting. Follows the send rate.",
 )
+MARKS = Counter(
+    "harkara_message_state_marks_total",
+    "Messages of which nothing was heard, by mark and cause. `silent`: accepted, and no status within the time of "
+    "governance.yaml; see the runbook webhook-silence by its cause. `presumed_dropped`: not delivered within its time "
+    "to live; phones that are off, or people who blocked the number.",
+    ["mark", "cause"],
+)
+NUMBER_SILENCE = Gauge(
+    "harkara_message_state_number_silence_seconds",
+    "Seconds without a status of any message of the number while some wait for their first. Rising: its webhooks do "
+    "not arrive.",
+    ["phone_number_id"],
+)
+NUMBER_SILENT = Gauge(
+    "harkara_message_state_number_silent",
+    "1 while that is longer than `telemetry.silence.number_minutes`: check the webhook subscription of its account.",
+    ["phone_number_id"],
+)
+BILLED = Counter(
+    "harkara_message_state_billed_total",
+    "Deliveries of which Meta said a price, each wamid once, by what was charged. Compare `category` with what the "
+    "templates are meant to be: Meta changes utility to marketing silently.",
+    ["category", "type"],
+)

@@ -33,6 +33,8 @@ class Facts(Value):
     availability_reason: Reason | None = None
     quality: Quality = "UNKNOWN"
     quality_at: Instant | None = None
+    connection: str = "UNKNOWN"
+    connection_at: Instant | None = None
     latched_at: Instant | None = None
     latch_reason: Reason | None = None
     latched_by: str = ""
@@ -59,6 +61,8 @@ def observe(facts: Facts, event: NumberEvent) -> Facts:
         }
     if event.quality not in (None, "UNKNOWN") and _newer(event.at, facts.quality_at):
         said |= {"quality": event.quality, "quality_at": event.at}
+    if event.connection is not None and _newer(event.at, facts.connection_at):
+        said |= {"connection": event.connection, "connection_at": event.at}
     if (event.kind == "halted" or event.availability == "BLOCKED") and _newer(event.at, facts.latched_at):
         said |= {"latched_at": event.at, "latch_reason": event.reason, "latched_by": event.source}
     if event.kind == "rate_limited" and event.hold_until is not None and _newer(event.at, facts.held_at):
@@ -137,6 +141,7 @@ def _row(phone_number_id: str, home: str, facts: Facts, version: int, now: datet
         verdict=verdict,
         availability=facts.availability,
         quality=facts.quality,
+        connection=facts.connection,
         until=until,
         latched=facts.latched,
         reason=reason,

@@ -227,6 +227,7 @@ class Poller:
             at=asked_at,
             availability=health.worst_for_messages(),
             quality=QUALITIES.get(answer.quality_rating, "UNKNOWN"),
+            connection=answer.status,
             reason=_reason(health, answer),
         )
 

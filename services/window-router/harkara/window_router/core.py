@@ -80,6 +80,7 @@ def _order(cleared: ClearedIntent, planned: Planned, policy_version: str, now: d
         expires_at=cleared.expires_at,
         received_at=cleared.received_at,
         duplicate_ok=intent.duplicate_ok,
+        dry_run=intent.dry_run,
         policy_version=policy_version,
         answers=cleared.answers,
     )

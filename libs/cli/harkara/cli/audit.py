@@ -1,0 +1,82 @@
+"""`harkara audit`: whether what was done is still written down as it was."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from harkara.cli.api import CONSOLE_URL, ApiKey, ConsoleUrl, asked, read
+from harkara.contracts.audit import CHAIN_START, AuditRecord, linked_hash
+
+PAGE = 1000  # records of an answer, some 400 kB
+FIELDS = ("audit_id", "actor", "action", "subject", "at", "details")
+audit = typer.Typer(no_args_is_help=True, help="The audit and its proof.")
+console = Console(soft_wrap=True)
+
+
+@audit.command()
+def heads(url: ConsoleUrl = CONSOLE_URL, api_key: ApiKey = "") -> None:
+    """Print where the chains end now, to be kept out of reach of whoever may write to the database."""
+    sys.stdout.write(json.dumps(asked("GET", url, "/api/v1/audit/heads", api_key)["chains"]) + "\n")
+
+
+@audit.command()
+def verify(
+    url: ConsoleUrl = CONSOLE_URL,
+    api_key: ApiKey = "",
+    kept: Annotated[Path | None, typer.Option(help="Ends that `harkara audit heads` printed before.")] = None,
+) -> None:
+    """Compute every hash anew, from the first record on. The exit code is 1 where one is another."""
+    answer = asked("GET", url, "/api/v1/audit/heads", api_key)
+    ends = {(each["chain"], each["link"]): each["hash"] for each in json.loads(read(kept))} if kept else {}
+    now = {each["chain"]: each for each in answer["chains"]}
+    problems, counted = [], 0
+    for chain in sorted({*now, *(chain for chain, _ in ends)}):
+        head = now.get(chain, {"chain": chain, "link": 0, "hash": CHAIN_START})
+        noted = {link: hash_ for (of, link), hash_ in ends.items() if of == chain}
+
+        def page_of(after: int, chain: int = chain) -> list[dict[str, Any]]:
+            path = f"/api/v1/audit/chains/{chain}?after={after}&limit={PAGE}"
+            links: list[dict[str, Any]] = asked("GET", url, path, api_key)["links"]
+            return links
+
+        problem = broken(head, noted, page_of)
+        counted += head["link"]
+        if problem:
+            problems.append(f"chain {chain}: {problem}")
+    for each in problems:
+        console.print(f"[red]{each}")
+    console.print(f"{counted} records in {len(now)} chains; {answer['unlinked']} from before there were chains")
+    sys.exit(1 if problems else 0)
+
+
+def broken(head: dict[str, Any], noted: dict[int, str], page_of: Callable[[int], list[dict[str, Any]]]) -> str | None:
+    """What is wrong with a chain, or None. `noted`: hashes that were kept, by the number of the record; `page_of(n)`:
+    some of the records after the n-th."""
+    before, link = CHAIN_START, 0
+    while link < head["link"]:
+        page = page_of(link)
+        for row in page:
+            link += 1
+            if row["link"] != link:
+                return f"record {link} is missing"
+            record = AuditRecord.model_validate({name: row[name] for name in FIELDS})
+            before = linked_hash(before, record)
+            if row["hash"] != before:
+                return f"record {link} ({record.audit_id}) is not what was written, or one before it was taken out"
+            if noted.get(link, before) != before:
+                return f"record {link} is not the one whose hash was kept"
+            if link == head["link"]:
+                break
+        if not page:
+            return f"the records after {link} are missing; there were {head['link']}"
+    if before != head["hash"]:
+        return f"its end says another hash than its last record, {link}"
+    missing = [each for each in noted if each > link]
+    return f"it had {max(missing)} records when its end was kept, and has {link}" if missing else None

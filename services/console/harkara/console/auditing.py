@@ -1,0 +1,69 @@
+"""The audit for whoever proves it: the ends of its chains, and its records in their order."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from harkara.console.routes import PROBLEMS, AsCaller, AtDesk
+
+auditing = APIRouter(prefix="/api/v1/audit", responses=PROBLEMS)
+
+
+class Head(BaseModel):
+    """A chain's end: how many records it has, and the hash of the last (64 zeros: it has none)."""
+
+    chain: int
+    link: int
+    hash: str
+
+
+class Heads(BaseModel):
+    """`unlinked`: records from before there were chains."""
+
+    chains: list[Head]
+    unlinked: int
+
+
+class Link(BaseModel):
+    """A record in its chain."""
+
+    chain: int
+    link: int
+    hash: str
+    audit_id: str
+    actor: str
+    action: str
+    subject: str
+    at: datetime
+    details: dict[str, str]
+
+
+class Links(BaseModel):
+    """Some records of a chain, in order."""
+
+    links: list[Link]
+
+
+@auditing.get("/heads")
+async def heads(desk: AtDesk, caller: AsCaller) -> Heads:
+    """Where the chains end: keep it where nobody writes to the database, and compare later."""
+    caller.require_everything()
+    found, unlinked = await desk.queries.audit_heads()
+    return Heads(chains=[Head.model_validate(row) for row in found], unlinked=unlinked)
+
+
+@auditing.get("/chains/{chain}")
+async def links(
+    chain: int,
+    desk: AtDesk,
+    caller: AsCaller,
+    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+) -> Links:
+    """The records of a chain after the `after`-th."""
+    caller.require_everything()
+    return Links(links=[Link.model_validate(row) for row in await desk.queries.audit_links(chain, after, limit)])

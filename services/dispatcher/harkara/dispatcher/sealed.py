@@ -1,0 +1,78 @@
+"""What a waiting message will need once or twice, small: intent hash, traceparent and content in some 80 bytes.
+
+A queue of a million orders lies in memory. As JSON these three are 220 bytes each; packed they take 5 us to close and
+1 us to look into. Only ever in memory: the journal has the order as it came.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import orjson
+
+_LENGTHS = struct.Struct(
+    ">HH"
+)  # of hash and trace in bytes; the highest bit: it is text, not what its digits stand for
+_TEXT = 0x8000
+_TRACE_DIGITS = (32, 16, 2)  # trace id, span id, flags of a W3C traceparent of version 00
+_WINDOW_BITS = -10  # raw deflate with a window of 1 KB: the words below and a usual content fit
+_FAMILIAR = (
+    b'"answers":"not_before":"dry_run":true,"caption":"","filename":"","link":"https://"},"header":{"type":"image","id":'
+    b'""document""video"},"buttons":[{"index":0,"session":{"type":"text","body":"{"to":"+91","template":{"type":'
+    b'"template","name":"","language":"en_US","body":["'
+)
+
+
+def seal(intent_hash: str, trace: str | None, content: dict[str, Any]) -> bytes:
+    """The three in one. Raises struct.error where hash or trace is longer than 32,767 bytes."""
+    of_hash, hash_flag = _packed(intent_hash, intent_hash)
+    of_trace, trace_flag = _packed_trace(trace or "")
+    deflate = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, 1, zlib.Z_DEFAULT_STRATEGY, _FAMILIAR)
+    lengths = _LENGTHS.pack(len(of_hash) | hash_flag, len(of_trace) | trace_flag)
+    return b"".join((lengths, of_hash, of_trace, deflate.compress(orjson.dumps(content)), deflate.flush()))
+
+
+def hash_in(sealed: bytes) -> str:
+    """The intent hash."""
+    length, _ = _LENGTHS.unpack_from(sealed)
+    part = sealed[_LENGTHS.size : _LENGTHS.size + (length & ~_TEXT)]
+    return part.decode() if length & _TEXT else part.hex()
+
+
+def trace_in(sealed: bytes) -> str | None:
+    """The traceparent."""
+    of_hash, length = _LENGTHS.unpack_from(sealed)
+    if not length:
+        return None
+    start = _LENGTHS.size + (of_hash & ~_TEXT)
+    part = sealed[start : start + (length & ~_TEXT)]
+    if length & _TEXT:
+        return part.decode()
+    digits = part.hex()
+    return f"00-{digits[:32]}-{digits[32:48]}-{digits[48:]}"
+
+
+def content_in(sealed: bytes) -> dict[str, Any]:
+    """The content."""
+    of_hash, of_trace = _LENGTHS.unpack_from(sealed)
+    inflate = zlib.decompressobj(_WINDOW_BITS, _FAMILIAR)
+    start = _LENGTHS.size + (of_hash & ~_TEXT) + (of_trace & ~_TEXT)
+    found: dict[str, Any] = orjson.loads(inflate.decompress(sealed[start:]) + inflate.flush())
+    return found
+
+
+def _packed_trace(trace: str) -> tuple[bytes, int]:
+    version, *parts = trace.split("-")
+    usual = version == "00" and tuple(len(part) for part in parts) == _TRACE_DIGITS
+    return _packed(trace, "".join(parts) if usual else "")
+
+
+def _packed(text: str, digits: str) -> tuple[bytes, int]:
+    """What the hexadecimal digits stand for, where these say it all, else the text itself; and the flag for it."""
+    try:
+        packed = bytes.fromhex(digits)
+    except ValueError:
+        packed = b""
+    return (packed, 0) if packed and packed.hex() == digits else (text.encode(), _TEXT if text else 0)

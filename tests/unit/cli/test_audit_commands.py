@@ -1,0 +1,50 @@
+"""`harkara audit` against a far side that shows two chains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harkara.contracts.audit import CHAIN_START, AuditRecord, linked_hash
+from tests.unit.cli.test_run_commands import Far, far  # noqa: F401  (the fixture)
+
+
+def shown(far: Far, *, changed: bool = False) -> None:  # noqa: F811
+    """A chain of two records, of which the second may say something else than its hash."""
+    before, links = CHAIN_START, []
+    for number in (1, 2):
+        values = {
+            "audit_id": f"a-{number}", "actor": "asha", "action": "halt", "subject": "100000000000001",
+            "at": "2026-11-21T01:02:03.000004Z", "details": {"note": "by hand"},
+        }  # fmt: skip
+        before = linked_hash(before, AuditRecord.model_validate(values))
+        links.append(values | {"chain": 0, "link": number, "hash": before})
+    if changed:
+        links[1]["actor"] = "ravi"
+    head = {"chain": 0, "link": 2, "hash": before}
+    far.answers["/api/v1/audit/heads"] = (200, {"chains": [head], "unlinked": 3})
+    far.answers["/api/v1/audit/chains/0?after=0&limit=1000"] = (200, {"links": links})
+
+
+def test_a_whole_chain_is_said_to_be_whole(far: Far) -> None:  # noqa: F811
+    shown(far)
+    result = far.run("audit", "verify")
+    assert result.exit_code == 0
+    assert "2 records in 1 chains; 3 from before there were chains" in result.output
+
+
+def test_one_changed_word_is_named(far: Far) -> None:  # noqa: F811
+    shown(far, changed=True)
+    result = far.run("audit", "verify")
+    assert result.exit_code == 1
+    assert "chain 0: record 2 (a-2) is not what was written" in result.output
+
+
+@pytest.mark.parametrize(("link", "code"), [(2, 0), (5, 1)])
+def test_the_ends_that_were_kept_are_compared(far: Far, tmp_path: Path, link: int, code: int) -> None:  # noqa: F811
+    shown(far)
+    (kept,) = json.loads(far.run("audit", "heads").output)
+    (tmp_path / "heads.json").write_text(json.dumps([kept | {"link": link}]))
+    assert far.run("audit", "verify", "--kept", str(tmp_path / "heads.json")).exit_code == code

@@ -1,0 +1,214 @@
+"""What was said under one name of a person holds under the others: at once for the guard, in writing for the lanes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from harkara.compliance_guard.carrying import Carrier
+from harkara.compliance_guard.core import projected
+from harkara.compliance_guard.effects import Answerer, Judge, Listener
+from harkara.contracts.consent import Change, ConsentEvent, ConsentState, Source
+from harkara.contracts.event import event_id
+from harkara.contracts.identity import person_key
+from harkara.contracts.intents import SendIntent, Text
+from harkara.contracts.lifecycle import MessageLifecycle
+from harkara.contracts.persons import PersonAlias
+from harkara.contracts.topics import CONSENT_STATE, INBOUND_MESSAGES, PERSON_IDENTITIES, SEND_INTENTS
+from harkara.contracts.webhooks import InboundMessage
+from harkara.policy.standings import Standings
+from harkara.runtime.clock import ManualClock
+from harkara.runtime.loop import Incoming
+from tests.support.examples import examples
+from tests.support.replay import GOVERNANCE, NOW, incoming
+
+PEPPER = b"a pepper of the tests"
+PHONE, OTHER_PHONE, USER_ID = "+919999912345", "+919999912346", "IN.20451873365519208877"
+P, P2, U = (person_key(PEPPER, name) for name in (PHONE, OTHER_PHONE, USER_ID))
+SENDER = GOVERNANCE.numbers[0].phone_number_id
+
+
+def record(event: Any, topic: Any) -> Incoming:
+    """The event as a loop hands it over."""
+    base = incoming(examples(topic.name)[0])
+    return replace(base, envelope=replace(base.envelope, event=event), timestamp=NOW)
+
+
+def link(kind: str = "user_id", person: str = P, alias: str = U, at: datetime = NOW) -> PersonAlias:
+    return PersonAlias.model_validate({"person_key": person, "alias_key": alias, "kind": kind, "at": at})
+
+
+class Guard:
+    """The guard's replica and its projection, without brokers."""
+
+    def __init__(self) -> None:
+        self.standings = Standings(with_owners=True)
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def says(self, person: str, standing: Change, minutes: int, source: Source = "keyword") -> None:
+        at = NOW + timedelta(minutes=minutes)
+        identity = event_id(person, standing, minutes)
+        self.fold(ConsentEvent(event_id=identity, person_key=person, standing=standing, source=source, at=at))
+
+    def fold(self, event: ConsentEvent) -> None:
+        row = projected(self.rows.get(event.person_key), event)
+        if row is not None:
+            self.rows[event.person_key] = row
+            self.standings.apply(CONSENT_STATE, event.person_key, ConsentState.model_validate(row))
+
+    def links(self, alias: PersonAlias) -> None:
+        self.standings.apply(PERSON_IDENTITIES, "", alias)
+
+    def carries(self, alias: PersonAlias) -> list[ConsentEvent]:
+        events = [each.event for each in Carrier(self.standings).carry(record(alias, PERSON_IDENTITIES))]
+        found = [event for event in events if isinstance(event, ConsentEvent)]
+        assert len(found) == len(events)
+        for event in found:
+            self.fold(event)
+        return found
+
+    def refuses(self, to: str = PHONE) -> str | None:
+        """The code of the refusal of an intent to that phone."""
+        intent = SendIntent(
+            message_id="m-alias-0001",
+            sender=SENDER,
+            to=to,
+            category="utility",
+            content=Text(body="hello"),
+            producer="t",
+        )
+        judge = Judge(GOVERNANCE, PEPPER, self.standings, ManualClock(NOW))
+        for output in judge.judge(record(intent, SEND_INTENTS)):
+            if isinstance(output.event, MessageLifecycle) and output.event.status == "rejected":
+                assert output.event.reason is not None
+                return output.event.reason.code
+        return None
+
+    def state(self, person: str) -> ConsentState:
+        return ConsentState.model_validate(self.rows[person])
+
+
+@pytest.mark.req("B17")
+@pytest.mark.parametrize("link_first", [True, False])
+@pytest.mark.parametrize("by", ["phone", "user id", "both"])
+def test_the_guard_refuses_by_either_name_in_any_order(by: str, link_first: bool) -> None:
+    guard = Guard()
+    guard.says(P, "opted_in", 0, "api")
+    assert guard.refuses() is None
+    if link_first:
+        guard.links(link())
+    for name in {"phone": [P], "user id": [U], "both": [P, U]}[by]:
+        guard.says(name, "opted_out", 1)
+    if not link_first:
+        guard.links(link())
+    assert guard.refuses() == "opted_out"
+
+
+@pytest.mark.req("B17")
+def test_the_latest_word_counts_by_whichever_name_it_was_said() -> None:
+    guard = Guard()
+    guard.links(link())
+    guard.says(U, "opted_out", 1)
+    guard.says(P, "opted_in", 2, "api")
+    assert guard.refuses() is None
+    guard.says(U, "blocked", 3, "operator")
+    assert guard.refuses() == "blocked"
+    guard.says(P, "opted_in", 4, "operator")
+    assert guard.refuses() is None
+
+
+@pytest.mark.req("B17")
+def test_another_number_takes_consent_along_and_not_what_its_next_owner_says() -> None:
+    guard = Guard()
+    change = link("number_changed", P2, P, NOW + timedelta(minutes=5))
+    guard.says(P, "opted_out", 1)
+    guard.links(change)
+    assert guard.refuses(OTHER_PHONE) == "opted_out"
+    (carried, other) = guard.carries(change)
+    assert {carried.purpose, other.purpose} == {"marketing", "transactional"}
+    guard.says(P, "opted_in", 10, "api")
+    assert guard.refuses(OTHER_PHONE) == "opted_out", "the next owner of the old number cannot opt the first one in"
+    assert guard.refuses(PHONE) is None
+
+
+@pytest.mark.req("B17")
+def test_what_was_said_before_the_link_is_written_under_the_other_name_for_the_lanes() -> None:
+    guard = Guard()
+    guard.says(P, "opted_in", 0, "api")
+    guard.says(U, "opted_out", 1)
+    guard.says(U, "paused", 2)
+    carried = guard.carries(link())
+    assert {(each.standing, each.purpose) for each in carried} == {
+        (standing, purpose) for standing in ("opted_out", "paused") for purpose in ("marketing", "transactional")
+    }
+    assert all(each.person_key == P and each.source == "identity" for each in carried)
+    assert guard.state(P).denies("transactional", NOW + timedelta(minutes=3)) == "opted_out"
+    assert guard.carries(link()) == [], "what is known there is not written again"
+
+
+def test_every_kind_of_word_is_carried_as_what_it_is() -> None:
+    guard = Guard()
+    guard.says(U, "opted_in", 1, "meta_preference")
+    guard.says(U, "blocked", 2, "operator")
+    guard.says(U, "paused", 3)
+    guard.says(U, "resumed", 4)
+    guard.carries(link())
+    there, here = guard.state(P), guard.state(U)
+    for purpose in ("marketing", "transactional"):
+        shown, said = there.words(purpose), here.words(purpose)
+        assert (shown.block is None, shown.at_meta is None, shown.pause is None) == (False, False, False)
+        assert shown.resumed_at == said.resumed_at
+        assert (shown.block and shown.block.standing) == "blocked"
+
+
+def test_a_link_of_which_nothing_was_said_writes_nothing() -> None:
+    guard = Guard()
+    guard.says(P, "opted_in", 0, "api")
+    assert guard.carries(link()) == []
+
+
+@pytest.mark.req("B17", "CMP-1")
+def test_a_stop_by_user_id_is_recorded_under_the_phone_too_where_the_lanes_look() -> None:
+    guard = Guard()
+    listener = Listener(GOVERNANCE, guard.standings.aliases)  # made before any link is known, as in the service
+    guard.links(link())
+    outputs = list(listener.hear(record(inbound("STOP"), INBOUND_MESSAGES)))
+    assert {output.key for output in outputs} == {P, U}
+    assert len({output.id for output in outputs}) == 2
+    for output in outputs:
+        assert isinstance(output.event, ConsentEvent)
+        assert output.event.person_key == output.key == output.partition_key
+        assert output.event.cancels_until == NOW
+
+
+def inbound(text: str, *, age: timedelta = timedelta(0), phone: str | None = None) -> InboundMessage:
+    return InboundMessage(
+        wamid="wamid.1", phone_number_id=SENDER, home=GOVERNANCE.home_of(SENDER) or SENDER, from_phone=phone,
+        person_key=U if phone is None else P, kind="text", text=text, sent_at=NOW - age, received_at=NOW,
+    )  # fmt: skip
+
+
+@pytest.mark.req("CMP-5")
+def test_a_week_old_stop_still_opts_out_and_is_not_answered() -> None:
+    """Meta repeats what a receiver did not take for up to seven days: consent is a fact, an answer an action."""
+    guard = Guard()
+    old = inbound("STOP", age=timedelta(days=7), phone=PHONE)
+    (heard,) = Listener(GOVERNANCE).hear(record(old, INBOUND_MESSAGES))
+    assert isinstance(heard.event, ConsentEvent)
+    guard.fold(heard.event)
+    assert guard.refuses() == "opted_out"
+    answerer = Answerer(GOVERNANCE, guard.standings, ManualClock(NOW.astimezone(UTC)))
+    assert list(answerer.answer(record(old, INBOUND_MESSAGES))) == []
+    assert list(answerer.answer(record(inbound("STOP", phone=PHONE), INBOUND_MESSAGES))) != []
+
+
+def test_a_week_old_stop_does_not_undo_what_was_said_since() -> None:
+    guard = Guard()
+    guard.says(P, "opted_in", -60, "api")
+    (heard,) = Listener(GOVERNANCE).hear(record(inbound("STOP", age=timedelta(days=7), phone=PHONE), INBOUND_MESSAGES))
+    assert isinstance(heard.event, ConsentEvent)
+    guard.fold(heard.event)
+    assert guard.refuses() is None

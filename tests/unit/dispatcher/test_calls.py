@@ -1,0 +1,87 @@
+"""One call of a committed attempt: which outcome it may claim when something of ours is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import httpx
+
+from harkara.dispatcher.calls import Calls, Settled
+from harkara.dispatcher.failpoints import Failpoints
+from harkara.dispatcher.senders import Senders
+from harkara.dispatcher.state import Message
+from harkara.graph_api.client import GraphClient
+from harkara.graph_api.outcome import Accepted, NotSent
+from harkara.runtime.clock import SystemClock
+from tests.unit.dispatcher.lanes import HandDriven, order
+
+ANSWER = {"messaging_product": "whatsapp", "messages": [{"id": "wamid.A"}]}
+
+
+class _Far:
+    """Senders with one client, whose far side accepts everything and counts."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._client = GraphClient(
+            "http://far.test", "v26.0", lambda: "EAATEST", transport=httpx.MockTransport(self._answer)
+        )
+
+    def _answer(self, _: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        return httpx.Response(200, json=ANSWER)
+
+    def client(self, phone_number_id: str) -> GraphClient:
+        return self._client
+
+
+def attempt(**more: Any) -> Message:
+    lane = HandDriven()
+    lane.take(order(**more), start=False)
+    (message,) = lane.round()
+    return message
+
+
+async def ended(far: _Far, message: Message, *, began_raises: bool = False) -> Calls:
+    def began(_: Message) -> None:
+        if began_raises:
+            raise ValueError("a mistake of ours")
+
+    calls = Calls(
+        senders=cast(Senders, far),
+        clock=SystemClock(),
+        failpoints=Failpoints.parse(""),
+        gate=lambda message, number: None,
+        wake=lambda: None,
+        token_lost=lambda number: None,
+        barred=lambda number, outcome: None,
+        began=began,
+    )
+    now = calls.clock.monotonic()
+    calls.start(message, now, now + 10.0)
+    await asyncio.wait(set(calls.under_way), timeout=5)
+    await asyncio.sleep(0)
+    return calls
+
+
+async def test_what_goes_wrong_in_the_gate_is_never_told_as_an_outcome_of_the_message() -> None:
+    """The attempt is journaled: whoever recovers the lane finds it in doubt, not `failed`, which may be a lie."""
+    far = _Far()
+    calls = await ended(far, attempt(), began_raises=True)
+    assert isinstance(calls.failure, ValueError)
+    assert not calls.settled
+
+
+async def test_an_order_that_makes_no_request_ends_before_anything_leaves() -> None:
+    far = _Far()
+    calls = await ended(far, attempt(form="session", session={"type": "no-such-content"}))
+    assert list(calls.settled) == [Settled("message-1", 1, NotSent("invalid"))]
+    assert far.asked == 0 and calls.failure is None
+
+
+async def test_a_call_that_goes_well_is_settled_as_accepted() -> None:
+    far = _Far()
+    calls = await ended(far, attempt())
+    assert list(calls.settled) == [Settled("message-1", 1, Accepted("wamid.A"))]
+    assert far.asked == 1

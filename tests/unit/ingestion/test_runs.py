@@ -1,0 +1,244 @@
+"""Preview, precheck and send of one run are one answer; a run is told to pause, resume and cancel (ING-17, B15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from harkara.contracts.consent import ConsentEvent, advance_consent
+from harkara.contracts.identity import person_key
+from harkara.contracts.numbers import NumberState
+from harkara.contracts.topics import CONSENT_STATE, NUMBER_STATE, SERVICE_WINDOWS
+from harkara.contracts.webhooks import ServiceWindow
+from harkara.ingestion.resolution import MOST_REMEMBERED
+from harkara.policy.governance import Governance
+from tests.unit.ingestion.conftest import FIXED_KEY, LONE, NOW, PEPPER, POOL_KEY, SECOND, Running
+
+TEMPLATE = {"name": "daily_update", "language": "en", "body": ["Asha"]}
+PATH = "/api/v1/runs"
+SAME = ("audienceHash", "verdictHash", "verdicts")
+
+
+def phone(n: int) -> str:
+    return f"+9199999{n:05}"
+
+
+def run(count: int = 5, **more: Any) -> dict[str, Any]:
+    audience = more.pop("audience", [{"to": phone(n)} for n in range(1, count + 1)])
+    return {
+        "name": "morning", "sessionId": LONE, "template": TEMPLATE, "category": "authentication", "audience": audience
+    } | more  # fmt: skip
+
+
+def opt_out(running: Running, *numbers: int) -> None:
+    for n in numbers:
+        person = person_key(PEPPER, phone(n))
+        event = ConsentEvent(event_id=f"out-{n}", person_key=person, standing="opted_out", source="api", at=NOW)
+        running.facts.consents.apply(CONSENT_STATE, person, advance_consent(None, event))
+
+
+def write_in(running: Running, n: int, number: str = LONE) -> None:
+    person = person_key(PEPPER, phone(n))
+    window = ServiceWindow(phone_number_id=number, home=LONE, person_key=person, last_inbound_at=NOW)
+    running.facts.around.apply(SERVICE_WINDOWS, f"{number}:{person}", window)
+
+
+def halt(running: Running, number: str) -> None:
+    state = NumberState(phone_number_id=number, home=LONE, version=1, verdict="halted", updated_at=NOW)
+    running.facts.around.apply(NUMBER_STATE, number, state)
+
+
+async def three(running: Running, body: dict[str, Any], key: str = "morning-1") -> list[dict[str, Any]]:
+    answers = [await running.post(f"{PATH}/preview", body), await running.post(f"{PATH}/precheck", body)]
+    answers.append(await running.post(PATH, body, idem=key))
+    assert [each.status_code for each in answers] == [200, 200, 202], answers[-1].text
+    return [each.json() for each in answers]
+
+
+@pytest.mark.req("ING-17", "B15")
+async def test_preview_precheck_and_send_are_one_answer(running: Running) -> None:
+    opt_out(running, 2, 4)
+    write_in(running, 3)
+    body = run(
+        audience=[
+            {"to": phone(n), "message": "hi", "category": "service"} if n == 3 else {"to": phone(n)}
+            for n in range(1, 6)
+        ]
+    )
+    preview, precheck, sent = await three(running, body)
+    for name in SAME:
+        assert preview[name] == precheck[name] == sent[name], name
+    assert preview["verdicts"] == {"refused:opted_out": 2, "session": 1, "template": 2}
+    assert preview["outcomes"] == {"held": 0, "refused": 2, "session": 1, "template": 2}
+    assert (preview["recipients"], sent["accepted"]) == (5, 5)
+    assert preview["numbers"] == {LONE: 3}
+    assert [row["outcome"] for row in preview["rows"]] == ["template", "refused", "session", "refused", "template"]
+    assert [(row["row"], row["code"], row["rule"]) for row in precheck["rows"]] == [
+        (2, "opted_out", "compliance.consent"), (4, "opted_out", "compliance.consent"),
+    ]  # fmt: skip
+    assert precheck["ready"]
+    (accepted,) = running.log.on("send-runs")
+    assert (accepted.verdicts, accepted.policy_version) == (preview["verdicts"], preview["policyVersion"])
+    assert len(running.log.on("run-audience")) == 5, "the guard refuses them, by name; nobody vanishes here"
+    assert phone(2) not in str(preview) + str(precheck)
+
+
+@pytest.mark.req("ING-17")
+async def test_a_preview_writes_nothing_and_is_not_repeated_by_a_send(running: Running) -> None:
+    await running.post(f"{PATH}/preview", run())
+    assert running.log.written == []
+    assert (await running.post(PATH, run(), idem="morning-1")).json()["repeated"] is False
+
+
+@pytest.mark.req("B15")
+async def test_a_hash_that_still_holds_is_accepted_and_one_that_does_not_tells_the_difference(running: Running) -> None:
+    preview = (await running.post(f"{PATH}/preview", run())).json()
+    hashes = {name: preview[name] for name in ("audienceHash", "verdictHash")}
+    opt_out(running, 3)
+    answer = await running.post(PATH, run(**hashes), idem="morning-1")
+    assert (answer.status_code, answer.json()["code"]) == (409, "AUDIENCE_CHANGED")
+    told = answer.json()
+    assert told["audienceHash"] == hashes["audienceHash"]
+    assert told["verdictHash"] != hashes["verdictHash"]
+    assert told["difference"]["changes"] == [{"row": 3, "was": f"template by {LONE}", "is": "refused:opted_out"}]
+    assert told["difference"]["before"] == {"template": 5}
+    assert running.log.written == []
+    hashes["verdictHash"] = told["verdictHash"]
+    assert (await running.post(PATH, run(**hashes), idem="morning-1")).status_code == 202
+
+
+@pytest.mark.req("B15")
+async def test_another_audience_than_the_previewed_one_is_refused(running: Running) -> None:
+    preview = (await running.post(f"{PATH}/preview", run(4))).json()
+    audience = [{"to": phone(n), "params": ["Ravi"] if n == 2 else None} for n in range(1, 6)]
+    answer = await running.post(PATH, run(audience=audience, audienceHash=preview["audienceHash"]), idem="morning-1")
+    told = answer.json()["difference"]
+    assert (answer.status_code, told["content"], told["added"], told["removed"]) == (409, 1, 1, 0)
+    only_content = run(4, audienceHash=preview["audienceHash"])
+    opt_out(running, 1)
+    assert (await running.post(PATH, only_content, idem="morning-2")).status_code == 202, "its verdicts were not asked"
+
+
+async def test_of_a_preview_that_is_forgotten_the_answer_says_what_is_now(running: Running) -> None:
+    preview = (await running.post(f"{PATH}/preview", run(1))).json()
+    for n in range(MOST_REMEMBERED):
+        await running.post(f"{PATH}/preview", run(1, name=f"another-{n}"))
+    opt_out(running, 1)
+    answer = await running.post(PATH, run(1, verdictHash=preview["verdictHash"]), idem="morning-1")
+    assert answer.status_code == 409
+    assert "difference" not in answer.json()
+    assert answer.json()["verdicts"] == {"refused:opted_out": 1}
+
+
+@pytest.mark.req("B15")
+async def test_without_knowing_consent_nothing_is_previewed_and_a_run_goes_without_verdicts(running: Running) -> None:
+    running.facts.fresh = False
+    for path, body in ((f"{PATH}/preview", run()), (f"{PATH}/precheck", run()), (PATH, run(verdictHash="0" * 32))):
+        answer = await running.post(path, body, idem="morning-1")
+        assert (answer.status_code, answer.json()["code"]) == (503, "POLICY_FACTS_UNKNOWN")
+        assert answer.headers["retry-after"] == "5"
+    sent = (await running.post(PATH, run(), idem="morning-1")).json()
+    assert (sent["verdicts"], sent["verdictHash"], sent["accepted"]) == ({}, None, 5)
+
+
+@pytest.mark.req("ING-17")
+async def test_what_would_wait_is_told_with_its_reason(running: Running) -> None:
+    halt(running, LONE)
+    precheck = (await running.post(f"{PATH}/precheck", run(2))).json()
+    assert precheck["verdicts"] == {"held:number_halted": 2}
+    assert {row["code"] for row in precheck["rows"]} == {"number_halted"}
+    assert [each["code"] for each in precheck["warnings"]] == ["some_held", "pace_unknown"]
+
+
+@pytest.mark.req("ING-17", "CMP-16")
+async def test_who_sleeps_is_held_until_the_morning(running: Running) -> None:
+    preview = (await running.post(f"{PATH}/preview", run(1, category="utility"))).json()
+    (row,) = preview["rows"]
+    assert (row["outcome"], row["code"], row["due"]) == ("held", "out_of_hours", "2026-11-21T01:30:00Z")
+
+
+@pytest.mark.req("ING-17")
+async def test_a_run_in_which_nobody_goes_is_not_ready(running: Running) -> None:
+    opt_out(running, 1, 2)
+    precheck = (await running.post(f"{PATH}/precheck", run(2))).json()
+    assert not precheck["ready"]
+    assert precheck["warnings"][0]["code"] == "nobody_goes"
+
+
+@pytest.mark.req("ING-17")
+async def test_a_changed_policy_counts_from_the_next_preview(running: Running, governance: Governance) -> None:
+    before = (await running.post(f"{PATH}/preview", run())).json()
+    strict = governance.compliance.model_copy(update={"consent_mode": "explicit"})
+    running.facts.resolver.follow(governance.model_copy(update={"compliance": strict}))
+    after = (await running.post(f"{PATH}/preview", run())).json()
+    assert (before["verdicts"], after["verdicts"]) == ({"template": 5}, {"refused:no_opt_in": 5})
+    assert before["audienceHash"] == after["audienceHash"]
+
+
+@pytest.mark.req("ING-16")
+async def test_filters_choose_the_audience_and_the_run_keeps_them(running: Running) -> None:
+    audience = [
+        {"to": phone(1), "language": "hi", "metadata": {"tier": "gold"}},
+        {"to": phone(2), "language": "hi", "metadata": {"tier": "blue"}},
+        {"to": phone(3), "language": "en", "metadata": {"tier": "gold"}},
+        {"to": "+12025550199", "language": "hi", "metadata": {"tier": "gold"}},
+        {"to": phone(5), "language": "hi", "metadata": {"tier": "silver"}},
+    ]
+    filters = {"countries": ["IN"], "languages": ["hi"], "metadata": {"tier": ["gold", "silver"]}}
+    preview, _, sent = await three(running, run(audience=audience, filters=filters, spreadMinutes=10))
+    assert (preview["recipients"], preview["leftOut"], sent["accepted"], sent["leftOut"]) == (2, 3, 2, 3)
+    assert [row["row"] for row in preview["rows"]] == [1, 5]
+    rows = running.log.on("run-audience")
+    assert [row.emit_at for row in rows] == [NOW, NOW + timedelta(minutes=5)], "slots are of those who go"
+    (accepted,) = running.log.on("send-runs")
+    assert accepted.filters == {"countries": ("IN",), "languages": ("hi",), "metadata.tier": ("gold", "silver")}
+    nobody = await running.post(f"{PATH}/preview", run(audience=audience, filters={"languages": ["mr"]}))
+    assert (nobody.status_code, nobody.json()["errors"][0]["message"]) == (422, "has no rows that meet the filters")
+
+
+@pytest.mark.req("ING-21")
+async def test_a_dry_run_has_the_same_hash_and_is_not_taken_for_the_run(running: Running) -> None:
+    rehearsed = await running.post(PATH, run(dryRun=True, deadline="2026-11-21T02:00:00Z"), idem="morning-1")
+    assert rehearsed.json()["dryRun"] is True
+    assert all(row.intent.dry_run for row in running.log.on("run-audience"))
+    assert running.log.on("send-runs")[0].deadline is None
+    again = await running.post(PATH, run(deadline="2026-11-21T02:00:00Z"), idem="morning-1")
+    assert (again.status_code, again.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    hashes = {"audienceHash": rehearsed.json()["audienceHash"], "verdictHash": rehearsed.json()["verdictHash"]}
+    real = await running.post(PATH, run(deadline="2026-11-21T02:00:00Z", **hashes), idem="morning-2")
+    assert (real.status_code, real.json()["dryRun"]) == (202, False)
+
+
+@pytest.mark.req("B15")
+@pytest.mark.parametrize("word", ["pause", "resume", "cancel"])
+async def test_a_word_goes_to_each_of_the_runs_lanes(running: Running, word: str) -> None:
+    body = run(20, sessionId=None, senders=[LONE, SECOND])
+    run_id = (await running.post(PATH, body, idem="morning-1")).json()["runId"]
+    running.clock.advance(-5.0)
+    answer = await running.post(f"{PATH}/{run_id}/{word}", {"note": "wrong price"})
+    assert answer.status_code == 202
+    commands = running.log.on("send-commands")
+    assert sorted(each.home for each in commands) == sorted([LONE, "advisors"])
+    assert {(each.kind, each.target, each.actor, each.note) for each in commands} == {
+        (f"{word}_run", run_id, "shop", "wrong price")
+    }
+    assert {each.at for each in commands} == {NOW}, "no older than the run, whoever's clock is behind"
+    assert [each.command_id for each in commands] == answer.json()["commandIds"]
+    (audit,) = [each for each in running.log.on("audit-log") if each.action == f"{word}_run"]
+    assert (audit.subject, audit.actor) == (run_id, "shop")
+
+
+async def test_words_on_what_is_not_theirs_or_not_known(running: Running) -> None:
+    run_id = (await running.post(PATH, run(2), idem="morning-1")).json()["runId"]
+    statuses: Iterable[tuple[str, str, int]] = (
+        (f"{run_id}/pause", FIXED_KEY, 202), (f"{run_id}/pause", POOL_KEY, 404), ("r-unknown/pause", FIXED_KEY, 404),
+        (f"{run_id}/explode", FIXED_KEY, 422),
+    )  # fmt: skip
+    for path, key, status in statuses:
+        answer = await running.post(f"{PATH}/{path}", key=key)
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (
+            status, "application/json" if status == 202 else "application/problem+json",
+        )  # fmt: skip

@@ -1,0 +1,109 @@
+"""What would become of an intent: exactly what the guard and the router decide, put into one word (ING-17, B15)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harkara.contracts.intents import ClearedIntent
+from harkara.contracts.numbers import NumberState
+from harkara.policy.clearance import Question, Rejected, Word, decide
+from harkara.policy.governance import Governance
+from harkara.policy.resolve import OUTCOMES, resolve
+from harkara.policy.routing import NoRoute, Surroundings, plan
+from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, SECOND, TEMPLATE, TEXT, intent, policy
+
+HOUR = timedelta(hours=1)
+
+
+def around(windows: Mapping[str, datetime] | None = None, verdicts: Mapping[str, str] | None = None) -> Surroundings:
+    states = {
+        number: NumberState.model_validate(
+            {"phone_number_id": number, "home": "advisors", "version": 1, "verdict": verdict,
+             "until": NOW + HOUR if verdict == "paused" else None, "updated_at": NOW}
+        )
+        for number, verdict in (verdicts or {}).items()
+    }  # fmt: skip
+    return Surroundings(windows or {}, states)
+
+
+def quiet() -> Governance:
+    return policy(routing={"quiet_hours": {"utility": "23:00-07:00"}})
+
+
+CASES: dict[str, tuple[dict[str, Any], Word | None, Surroundings, Governance | None, tuple[Any, ...]]] = {
+    "a template goes at once": ({}, None, around(), None, ("template", "", "template")),
+    "a text in an open window": (
+        {"content": TEXT, "category": "service"}, None, around({FIRST: NOW - HOUR}), None, ("session", "", "session"),
+    ),
+    "a text and no window": (
+        {"content": TEXT, "category": "service"}, None, around(), None, ("refused", "window_closed", None),
+    ),
+    "who opted out": ({}, Word("opted_out"), around(), None, ("refused", "opted_out", None)),
+    "an unknown sender": ({"sender": "nobody"}, None, around(), None, ("refused", "unknown_sender", None)),
+    "a sleeper": ({}, None, around(), quiet(), ("held", "out_of_hours", "template")),
+    "its number halted": ({"sender": ALONE}, None, around(verdicts={ALONE: "halted"}), None,
+                          ("held", "number_halted", "template")),
+    "its number paused": ({"sender": ALONE}, None, around(verdicts={ALONE: "paused"}), None,
+                          ("held", "number_paused", "template")),
+    "one number of the pool halted": ({}, None, around(verdicts={FIRST: "halted"}), None, ("template", "", "template")),
+    "a slot that is to come": ({"not_before": NOW + 2 * HOUR}, None, around(), None, ("template", "", "template")),
+}  # fmt: skip
+
+
+@pytest.mark.req("ING-17", "B15")
+@pytest.mark.parametrize("case", CASES)
+def test_a_verdict(case: str) -> None:
+    more, word, surroundings, governance, wanted = CASES[case]
+    found = resolve(intent(**more), PERSON, word, surroundings, governance or policy(), NOW)
+    assert (found.outcome, found.code, found.form) == wanted
+    assert (found.reason is None) == (found.outcome != "refused")
+    assert (found.number is None) == (found.outcome == "refused")
+
+
+def test_when_it_would_go() -> None:
+    assert resolve(intent(), PERSON, None, around(), quiet(), NOW).due == NOW + HOUR, "06:00 in India: at seven"
+    paused = resolve(intent(sender=ALONE), PERSON, None, around(verdicts={ALONE: "paused"}), policy(), NOW)
+    assert paused.due == NOW + HOUR
+    slot = NOW + 2 * HOUR
+    assert resolve(intent(not_before=slot), PERSON, None, around(), policy(), NOW).due == slot
+
+
+@pytest.mark.req("ING-17")
+@given(
+    standing=st.sampled_from([None, "opted_in", "opted_out", "paused", "blocked"]),
+    category=st.sampled_from(["utility", "marketing", "authentication", "service"]),
+    text=st.booleans(),
+    window=st.sampled_from([(), (FIRST,), (SECOND,), (FIRST, SECOND)]),
+    verdicts=st.dictionaries(
+        st.sampled_from([FIRST, SECOND]), st.sampled_from(["open", "paused", "halted", "pause_proactive"])
+    ),
+)
+def test_it_is_what_guard_and_router_decide_one_after_the_other(
+    standing: Any, category: str, text: bool, window: tuple[str, ...], verdicts: dict[str, str]
+) -> None:
+    wanted = intent(category=category, content=TEXT if text else TEMPLATE)
+    word = None if standing is None else Word(standing)
+    surroundings = around(dict.fromkeys(window, NOW - HOUR), verdicts)
+    found = resolve(wanted, PERSON, word, surroundings, policy(), NOW)
+    assert found.outcome in OUTCOMES
+    cleared = decide(Question(wanted, NOW, PERSON, word), policy(), NOW)
+    if isinstance(cleared, Rejected):
+        assert (found.outcome, found.reason) == ("refused", cleared.reason)
+        return
+    planned = plan(
+        ClearedIntent(
+            intent=wanted, intent_hash="h", home=cleared.home, person_key=PERSON, received_at=NOW,
+            expires_at=cleared.expires_at, policy_version="v",
+        ),
+        policy(), surroundings, NOW,
+    )  # fmt: skip
+    if isinstance(planned, NoRoute):
+        assert (found.outcome, found.reason) == ("refused", planned.reason)
+    else:
+        assert (found.number, found.form) == (planned.plan[0].phone_number_id, planned.plan[0].form)

@@ -1,0 +1,221 @@
+"""Which templates a plan takes: approved ones alone, with values that fit, of the category that was reckoned with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from harkara.contracts.event import Decision, Reason
+from harkara.contracts.intents import Template
+from harkara.contracts.template_state import ButtonParameter, TemplateParameters, TemplateState
+from harkara.policy.explain import decided_again
+from harkara.policy.routing import NoRoute, Planned, Surroundings, decision_of, plan
+from harkara.policy.templates import values_problem
+from tests.unit.policy.cases import ALONE, FIRST, NOW, SECOND, TEMPLATE, TEXT, cleared, number, policy
+
+WABA, OTHER_WABA = "200000000000001", "200000000000002"
+HINDI, MARATHI = {"language": "hi", "body": ["आशा"]}, {"language": "mr", "body": ["आशा"]}
+IMAGE = {"type": "image", "link": "https://example.test/a.png"}
+
+
+def state(status: str = "APPROVED", language: str = "en", waba_id: str = WABA, **more: Any) -> TemplateState:
+    told = {
+        "waba_id": waba_id, "name": "daily_advice", "language": language, "version": 1, "status": status,
+        "category": "UTILITY", "observed_at": NOW, "updated_at": NOW,
+        "parameters": TemplateParameters(body_values=("1",)),
+    }  # fmt: skip
+    return TemplateState.model_validate(told | more)
+
+
+def routed(*states: TemplateState, governance: Any = None, inbound: Any = None, **more: Any) -> Planned | NoRoute:
+    around = Surroundings(inbound or {}, {}, templates={each.key: each for each in states})
+    return plan(cleared(**more), governance or policy(), around, NOW)
+
+
+def refusal(found: Planned | NoRoute) -> Reason:
+    assert isinstance(found, NoRoute), found
+    return found.reason
+
+
+def language(found: Planned | NoRoute) -> str:
+    assert isinstance(found, Planned) and found.template is not None, found
+    return found.template.language
+
+
+@pytest.mark.req("RTW-4", "TPL-2")
+@pytest.mark.parametrize(
+    "status",
+    ["PENDING", "REJECTED", "DISABLED", "IN_APPEAL", "PENDING_DELETION", "DELETED", "LIMIT_EXCEEDED", "ARCHIVED",
+     "LOCKED"],
+)  # fmt: skip
+def test_what_is_not_approved_is_refused_with_its_status(status: str) -> None:
+    found = refusal(routed(state(status)))
+    assert (found.code, found.details["status"]) == ("template_not_approved", status)
+    assert found.details["template"] == "daily_advice:en" and found.policy_version == policy().version
+
+
+def test_what_is_approved_goes_and_says_nothing_more_and_what_is_paused_goes_to_wait_in_the_lane() -> None:
+    approved, paused = routed(state()), routed(state("PAUSED", paused_until=NOW + timedelta(hours=3)))
+    assert isinstance(approved, Planned) and "of the template" not in approved.plan[0].reason
+    assert isinstance(paused, Planned) and paused.plan[0].reason.endswith("the template is paused")
+
+
+@pytest.mark.parametrize("known", [(), (state("UNKNOWN"),)])
+def test_where_nothing_is_known_the_policy_decides(known: tuple[TemplateState, ...]) -> None:
+    allowed = routed(*known)
+    assert isinstance(allowed, Planned) and allowed.plan[0].reason.endswith("of the template nothing is known")
+    strict = policy(templates={"unknown": "refuse"})
+    found = refusal(routed(*known, governance=strict))
+    assert (found.code, found.rule) == ("template_unknown", "templates.unknown")
+    assert isinstance(routed(state(), governance=strict), Planned)
+
+
+@pytest.mark.req("TPL-7", "RTW-8", "RTW-4")
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([state(language="mr"), state(language="hi"), state()], "mr"),
+        ([state("REJECTED", "mr"), state(language="hi"), state()], "hi"),
+        ([state("REJECTED", "mr"), state("PAUSED", "hi"), state()], "en"),
+        ([state("DISABLED", "mr"), state("PAUSED", "hi"), state("PENDING")], "hi"),
+        ([state(language="hi"), state()], "hi"),  # of the Marathi one nothing is known
+        ([state("PAUSED", "mr"), state("REJECTED", "hi"), state("REJECTED")], "mr"),
+        ([], "mr"),
+    ],
+)
+def test_the_chain_of_languages_takes_approved_ones_first(states: list[TemplateState], expected: str) -> None:
+    content = TEMPLATE | {"variants": [HINDI, MARATHI]}
+    assert language(routed(*states, content=content, language="mr")) == expected
+
+
+@pytest.mark.req("B13", "TPL-7")
+def test_other_approved_languages_go_along_for_the_lane_to_swap_to() -> None:
+    content = TEMPLATE | {"variants": [HINDI, MARATHI]}
+    found = routed(state(language="mr"), state("PAUSED", "hi"), state(), content=content, language="mr")
+    assert isinstance(found, Planned) and found.template is not None
+    assert [(each.language, each.body) for each in found.template.variants] == [("en", ("Asha",))]
+    unknown = routed(content=content, language="mr")
+    assert isinstance(unknown, Planned) and unknown.template is not None and unknown.template.variants == ()
+
+
+def test_where_no_language_may_go_the_first_ones_reason_is_told() -> None:
+    content = TEMPLATE | {"variants": [HINDI]}
+    found = refusal(routed(state("REJECTED", "hi"), state("DISABLED"), content=content, language="hi"))
+    assert found.details == {"template": "daily_advice:hi", "status": "REJECTED"}
+
+
+@pytest.mark.req("B12")
+@pytest.mark.parametrize(
+    ("category", "now", "code"),
+    [
+        ("utility", "MARKETING", "template_recategorised"), ("utility", "UTILITY", None),
+        ("marketing", "UTILITY", None),
+        ("utility", "AUTHENTICATION", "template_recategorised"), ("marketing", "MARKETING", None),
+        ("authentication", "MARKETING", "template_recategorised"), ("authentication", "UTILITY", None),
+    ],
+)  # fmt: skip
+def test_a_dearer_category_than_was_reckoned_with_stops_it(category: str, now: str, code: str | None) -> None:
+    found = routed(state(category=now, category_before="UTILITY"), category=category)
+    assert (found.reason.code if isinstance(found, NoRoute) else None) == code
+    if code is not None:
+        assert refusal(found).details["expected"] == category and refusal(found).details["now"] == now.lower()
+
+
+@pytest.mark.req("B12")
+def test_a_refusal_for_a_dearer_category_tells_both_prices_where_the_policy_has_them() -> None:
+    priced = policy(templates={"prices": {"marketing": 0.9, "utility": 0.2}, "currency": "INR"})
+    moved = state(category="MARKETING", category_before="UTILITY")
+    assert "would cost 0.9 instead of 0.2 INR a message" in refusal(routed(moved, governance=priced)).text
+    assert "would cost as marketing" in refusal(routed(moved)).text
+    assert refusal(routed(moved)).details["before"] == "utility"
+
+
+@pytest.mark.req("B12")
+def test_an_answers_fallback_may_be_a_utility_template_but_no_marketing_one() -> None:
+    answer: dict[str, Any] = {"category": "service", "content": TEXT, "fallback_template": TEMPLATE}
+    assert isinstance(routed(state(), **answer), Planned)
+    assert refusal(routed(state(category="MARKETING"), **answer)).code == "template_recategorised"
+
+
+def test_a_text_in_its_window_goes_without_the_template_that_may_not() -> None:
+    inbound = {FIRST: NOW - timedelta(hours=1)}
+    found = routed(state("DISABLED"), inbound=inbound, content=TEXT, fallback_template=TEMPLATE)
+    assert isinstance(found, Planned) and {each.form for each in found.plan} == {"session"} and found.template is None
+
+
+def test_a_pool_of_two_accounts_goes_by_the_one_whose_template_is_approved() -> None:
+    mixed = policy(numbers=[number(ALONE), number(FIRST), number(SECOND, waba_id=OTHER_WABA)])
+    first = routed(state("PENDING"), state(waba_id=OTHER_WABA), governance=mixed)
+    assert isinstance(first, Planned) and [each.phone_number_id for each in first.plan] == [SECOND]
+    second = routed(state(), state("PAUSED", waba_id=OTHER_WABA), governance=mixed)
+    assert isinstance(second, Planned) and [each.phone_number_id for each in second.plan] == [FIRST, SECOND]
+
+
+@pytest.mark.req("TPL-9")
+@pytest.mark.parametrize(
+    ("wanted", "given", "wrong"),
+    [
+        ({"body_values": ("1", "2")}, {"body": ["a"]}, "its body takes 2 values, given are 1"),
+        ({"body_values": ()}, {"body": ["a"]}, "its body takes 0 values, given are 1"),
+        ({"body_values": ("1",)}, {"body": ["a"]}, None),
+        ({"body_values": ("1",)}, {"named": {"first": "a"}}, "given are named ones"),
+        ({"named": True, "body_values": ("first", "last")}, {"named": {"first": "a"}}, "last is not given"),
+        ({"named": True, "body_values": ("first",)}, {"named": {"first": "a", "x": "b"}}, "does not take 1"),
+        ({"named": True, "body_values": ("first",)}, {"named": {"first": "a"}}, None),
+        ({"named": True, "body_values": ("first",)}, {"body": ["a"]}, "first is not given"),
+        ({"header": "IMAGE"}, {}, "takes a value of type image, given is none"),
+        ({"header": "IMAGE"}, {"header": "text"}, "takes a value of type image, given is a text"),
+        ({"header": "DOCUMENT"}, {"header": IMAGE}, "takes a value of type document, given is image"),
+        ({"header": "IMAGE"}, {"header": IMAGE}, None),
+        ({"header": "LOCATION"}, {}, "an intent cannot carry"),
+        ({"header": "TEXT", "header_values": ("1",)}, {}, "takes a text, given is none"),
+        ({"header": "TEXT", "header_values": ("1",)}, {"header": IMAGE}, "takes a text, given is image"),
+        ({"header": "TEXT", "header_values": ("1",)}, {"header": "Asha"}, None),
+        ({"header": "TEXT"}, {"header": "Asha"}, "its header takes no value"),
+        ({}, {"header": IMAGE}, "its header takes no value"),
+        ({"buttons": (ButtonParameter(index=1, sub_type="url", required=True),), "button_count": 2}, {}, "button 1"),
+        ({"buttons": (ButtonParameter(index=0, sub_type="quick_reply"),), "button_count": 1}, {}, None),
+        ({"button_count": 1}, {"buttons": [{"sub_type": "url", "index": 0, "value": "x"}]}, "button 0 takes no value"),
+        (
+            {"buttons": (ButtonParameter(index=0, sub_type="url"),), "button_count": 1},
+            {"buttons": [{"sub_type": "copy_code", "index": 0, "value": "x"}]}, "of type url, given is copy_code",
+        ),
+        (
+            {"buttons": (ButtonParameter(index=0, sub_type="url", required=True),), "button_count": 1},
+            {"buttons": [{"sub_type": "url", "index": 0, "value": "x"}]}, None,
+        ),
+        ({"other": ("CAROUSEL",)}, {}, "has a carousel component"),
+    ],
+)  # fmt: skip
+def test_values_are_counted_and_compared_component_by_component(
+    wanted: dict[str, Any], given: dict[str, Any], wrong: str | None
+) -> None:
+    content = {"type": "template", "name": "daily_advice", "language": "en"} | given
+    parameters = TemplateParameters.model_validate(wanted)
+    found = values_problem(parameters, Template.model_validate(content))
+    assert found is None if wrong is None else found is not None and wrong in found
+    planned = routed(state(parameters=parameters), content=content)
+    assert isinstance(planned, Planned) if wrong is None else refusal(planned).code == "template_values_wrong"
+
+
+@pytest.mark.req("TPL-9")
+def test_values_of_the_language_that_goes_count_and_unknown_parameters_are_left_to_meta() -> None:
+    content = TEMPLATE | {"variants": [{"language": "hi", "body": ["आशा"]}]}
+    two = TemplateParameters(body_values=("1", "2"))
+    assert language(routed(state(parameters=two, language="hi"), state(), content=content, language="hi")) == "en"
+    assert isinstance(routed(state(parameters=None), content=TEMPLATE | {"body": ["a", "b"]}), Planned)
+
+
+@pytest.mark.req("B11")
+def test_a_refusal_of_a_template_is_made_again_from_what_is_kept_of_it_without_its_values() -> None:
+    content = TEMPLATE | {"body": ["Asha", "secret"], "variants": [{"language": "hi", "body": ["आशा", "x"]}]}
+    for found in (routed(state(), content=content), routed(state("PAUSED"), content=TEMPLATE, language="en")):
+        kept = decision_of(found, policy().version, NOW)
+        assert kept is not None and "Asha" not in kept.model_dump_json() and "secret" not in kept.model_dump_json()
+        read_back = Decision.model_validate_json(kept.model_dump_json(exclude_none=True))
+        assert decided_again(read_back, policy()).same
+        before = {"template_name", "languages", "templates"}
+        old = read_back.model_copy(update={"inputs": {k: v for k, v in read_back.inputs.items() if k not in before}})
+        assert "plan" in decided_again(old, policy()).verdict, "a decision of before templates were known"

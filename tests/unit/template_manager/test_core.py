@@ -1,0 +1,200 @@
+"""What is known of a template: any order and any repetition of what was seen gives the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harkara.contracts.event import Reason
+from harkara.contracts.template_state import TemplateParameters, TemplateState
+from harkara.contracts.templates import TemplateEvent
+from harkara.template_manager.core import FORGOTTEN_AFTER, Row, is_forgotten, is_news, missing, next_row
+from harkara.template_manager.timetable import LONGEST_FAILURE_SECONDS, Timetable
+
+AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
+WABA = "112233445566778"
+NOW = AT + timedelta(hours=1)
+
+
+def seen(kind: str = "status", after: float = 0.0, **more: Any) -> TemplateEvent:
+    told = {
+        "waba_id": WABA,
+        "name": "daily_advice",
+        "language": "en",
+        "kind": kind,
+        "at": AT + timedelta(seconds=after),
+    }
+    return TemplateEvent.model_validate(told | more)
+
+
+def listed(after: float = 0.0, **more: Any) -> TemplateEvent:
+    told = {"status": "APPROVED", "category": "UTILITY", "quality": "GREEN", "content_hash": "a" * 16}
+    return seen("listed", after, source="sync", parameters=TemplateParameters(body_values=("1",)), **(told | more))
+
+
+def folded(*events: TemplateEvent) -> Row:
+    row: Row | None = None
+    for event in events:
+        row = next_row(row, event, NOW) or row
+    assert row is not None
+    return row
+
+
+def state(*events: TemplateEvent) -> TemplateState:
+    return TemplateState.model_validate(folded(*events))
+
+
+@pytest.mark.req("TPL-2")
+def test_the_list_says_status_category_and_values() -> None:
+    found = state(listed())
+    assert (found.status, found.category, found.quality) == ("APPROVED", "UTILITY", "GREEN")
+    assert found.parameters is not None and found.parameters.body_values == ("1",) and found.content_hash == "a" * 16
+
+
+@pytest.mark.req("TPL-3")
+def test_a_notice_counts_from_its_time_and_an_older_one_never_overwrites() -> None:
+    paused = seen(after=10, event="PAUSED", status="PAUSED", title="FIRST_PAUSE", until=AT + timedelta(hours=3))
+    found = state(listed(), paused)
+    assert found.status == "PAUSED" and found.paused_until == AT + timedelta(hours=3)
+    assert state(paused, listed()).status == "PAUSED"
+    resumed = seen(after=20, event="APPROVED", status="APPROVED", title="UNPAUSE")
+    assert state(resumed, paused, listed()).status == "APPROVED"
+    assert state(resumed, paused, listed()).paused_until is None
+    assert state(listed(), seen("quality", 5, quality="RED"), seen("quality", 3, quality="YELLOW")).quality == "RED"
+
+
+def test_a_pause_that_is_seen_beyond_its_end_has_none_any_more() -> None:
+    paused = seen(event="PAUSED", status="PAUSED", until=AT + timedelta(hours=3))
+    still = listed(3 * 3600 + 60, status="PAUSED")
+    assert state(paused, still).paused_until is None
+    assert state(paused, listed(60, status="PAUSED")).paused_until == AT + timedelta(hours=3)
+
+
+def test_a_lanes_refusal_pauses_without_an_end_and_the_list_has_the_last_word() -> None:
+    refused = seen(after=5, source="dispatcher", status="PAUSED", reason=Reason(code="meta_132015", text="Paused."))
+    found = state(listed(), refused)
+    assert found.status == "PAUSED" and found.paused_until is None
+    assert found.reason is not None and found.reason.code == "meta_132015"
+    assert state(listed(), refused, listed(10)).status == "APPROVED"
+
+
+def test_at_the_same_second_the_stricter_word_counts() -> None:
+    words = [seen(status="APPROVED", event="APPROVED"), seen(status="PAUSED", event="PAUSED")]
+    assert state(*words).status == state(*reversed(words)).status == "PAUSED"
+
+
+@pytest.mark.req("B12")
+def test_a_change_of_category_says_the_one_before_and_an_announcement_is_no_change() -> None:
+    announced = seen("category", 5, category="UTILITY", correct_category="MARKETING", effective_at=AT + timedelta(1))
+    found = state(listed(), announced)
+    assert found.category == "UTILITY" and found.correct_category == "MARKETING"
+    assert found.effective_at == AT + timedelta(days=1)
+    changed = seen("category", 9, category="MARKETING", previous_category="UTILITY")
+    for events in ((listed(), announced, changed), (changed, announced, listed()), (announced, changed)):
+        found = state(*events)
+        assert (found.category, found.category_before, found.correct_category) == ("MARKETING", "UTILITY", None)
+
+
+EVENTS = [
+    listed(0), listed(3, status="PAUSED"), listed(9, status="APPROVED", content_hash="b" * 16),
+    seen(after=2, event="PAUSED", status="PAUSED", until=AT + timedelta(hours=3)),
+    seen(after=2, event="APPROVED", status="APPROVED", category="UTILITY"),
+    seen(after=4, source="dispatcher", status="PAUSED", reason=Reason(code="meta_132015", text="x")),
+    seen(after=5, event="FLAGGED", status=None), seen("quality", 3, quality="RED"), seen("quality", 3, quality="GREEN"),
+    seen("category", 6, category="MARKETING", previous_category="UTILITY"),
+    seen("category", 5, category="UTILITY", correct_category="MARKETING"), seen("components", 7),
+    seen("missing", 8, source="sync"), seen(after=8, event="DISABLED", status="DISABLED"),
+    seen(after=1, event="HOLOGRAM", status="HOLOGRAM"),
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(EVENTS), min_size=1, max_size=25), st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_any_order_and_any_repetition_gives_the_same(events: list[TemplateEvent], random: Any) -> None:
+    shuffled = [*events, *random.choices(events, k=5)]
+    random.shuffle(shuffled)
+    unordered = {"version", "updated_at"}
+    one, other = folded(*events), folded(*shuffled)
+    assert {k: v for k, v in one.items() if k not in unordered} == {
+        k: v for k, v in other.items() if k not in unordered
+    }
+
+
+def test_a_word_that_nobody_knows_says_nothing() -> None:
+    assert state(seen(event="HOLOGRAM", status="HOLOGRAM")).status == "UNKNOWN"
+
+
+def test_the_version_grows_only_where_a_reader_sees_a_difference() -> None:
+    first = folded(listed())
+    again = next_row(first, listed(60), NOW + timedelta(hours=1))
+    assert again is not None and again["version"] == first["version"] and again["updated_at"] == first["updated_at"]
+    assert next_row(again, listed(60), NOW) is None
+    other = next_row(again, listed(70, quality="YELLOW"), NOW)
+    assert other is not None and other["version"] == first["version"] + 1
+
+
+@pytest.mark.req("TPL-2")
+def test_only_what_is_news_is_written_of_a_list_and_what_is_missing_is_deleted_with_a_reason() -> None:
+    row = folded(listed())
+    assert is_news(None, listed()) and not is_news(row, listed(60)) and is_news(row, listed(60, status="REJECTED"))
+    paused = folded(seen(event="PAUSED", status="PAUSED", reason=Reason(code="FIRST_PAUSE", text="x")), row_of_values())
+    assert not is_news(paused, listed(60, status="PAUSED")), "the list gives no reason for a pause"
+    key = listed().key
+    assert missing({key: row}, {key}, NOW) == []
+    (gone,) = missing({key: row}, set(), NOW)
+    deleted = next_row(row, gone, NOW)
+    assert deleted is not None and deleted["status"] == "DELETED" and deleted["reason"]["code"] == "not_listed"
+    assert missing({key: deleted}, set(), NOW) == []
+    assert missing({key: row}, set(), AT) == [], "it was seen after the list was asked for"
+    assert not is_forgotten(deleted, NOW + FORGOTTEN_AFTER - timedelta(seconds=1))
+    assert is_forgotten(deleted, NOW + FORGOTTEN_AFTER) and not is_forgotten(row, NOW + 2 * FORGOTTEN_AFTER)
+
+
+def row_of_values() -> TemplateEvent:
+    """A list of before the pause."""
+    return listed(-60)
+
+
+def test_a_list_is_read_soon_after_a_notice_and_within_the_budget_of_calls() -> None:
+    times = Timetable.first(100.0, 0.5)
+    assert times.due == 102.5
+    times.begin()
+    times.read(103.0, 2, 900.0)
+    assert times.due == 1003.0
+    for n in range(50):  # a burst of notices
+        times.soon(104.0 + n / 100)
+    assert times.due == 115.0, "12 s after two calls: 600 an hour"
+    times.begin()
+    times.read(115.0, 60, 900.0)
+    times.soon(116.0)
+    assert times.due == 115.0 + 360.0
+    times.begin()
+    times.read(500.0, 1000, 900.0)
+    assert times.due == 6500.0, "a list of a thousand pages is read as often as the budget lets it"
+
+
+def test_what_is_told_while_the_list_is_read_asks_for_another_reading() -> None:
+    times = Timetable.first(0.0, 0.0)
+    times.begin()
+    times.soon(2.0)
+    times.read(3.0, 1, 900.0)
+    assert times.due == 13.0, "at once, as far as the budget goes"
+    times.begin()
+    times.read(14.0, 1, 900.0)
+    assert times.due == 914.0
+
+
+def test_failures_wait_longer_each_time_and_never_more_than_an_hour() -> None:
+    times, waits = Timetable.first(0.0, 0.0), []
+    for n in range(12):
+        waits.append(times.failed(1000.0 * n, None))
+        times.soon(1000.0 * n)
+        assert times.due == 1000.0 * n + waits[-1], "a notice does not shorten it"
+    assert waits[:4] == [30.0, 60.0, 120.0, 240.0] and max(waits) == LONGEST_FAILURE_SECONDS
+    assert times.failed(0.0, 7200.0) == 7200.0
+    times.read(0.0, 1, 900.0)
+    assert times.failed(0.0, None) == 30.0
