@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from harkara.dispatcher.core import template_changed
 from harkara.dispatcher.dispatcher import Dispatcher
 from harkara.dispatcher.emitter import Emitter
 from harkara.dispatcher.evolve import message_of
@@ -131,3 +132,25 @@ async def test_a_lane_that_is_being_recovered_is_not_touched_when_somebody_says_
         made._taken = {1}
         made._denied("person of message-1")
         assert taken._awake.is_set() and len(taken.state.unplaced) == 1
+
+
+class _Left:
+    """A lane that was left a moment ago: it keeps its state, and may be given back."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, str]] = []
+
+    def changed(self, take: object, name: str) -> None:
+        self.told.append((take, name))
+
+
+async def test_a_lane_that_was_left_hears_of_templates_as_of_numbers(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    lane, other = _Left(), _Left()
+    with a_dispatcher(KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix), tmp_path, None) as made:
+        home = made._facts["100000000000011"].partition
+        made._lanes = cast("dict[int, Lane]", {home: lane, home + 1: other})
+        made._template_changed("200000000000011/daily_update:en")
+        made._template_changed("200000000000099/daily_update:en")
+        assert lane.told == [(template_changed, "200000000000011/daily_update:en")] and not other.told

@@ -25,6 +25,7 @@ INPUT = Topic("loop-in", (AuditRecord,), "subject", "source", ("test",), ("test"
 URGENT = Topic("loop-in-urgent", (AuditRecord,), "subject", "source", ("test",), ("test",), 1)
 OUTPUT = Topic("loop-out", (AuditRecord,), "subject", "source", ("test",), ("test",), 1)
 PARTITIONS = 2
+KEPT = {"retention.ms": "-1"}  # fed records bear 1970's time: a broker 30 s old would delete them before they are read
 
 
 def settings_for(bootstrap: str, prefix: str) -> ServiceSettings:
@@ -39,7 +40,10 @@ async def create(settings: ServiceSettings, configs: dict[str, dict[str, str]]) 
     try:
         names = [t for topic in (INPUT, URGENT, OUTPUT) for t in (topic, topic.dlq)]
         await admin.create_topics(
-            [NewTopic(settings.kafka.topic(t), PARTITIONS, 1, topic_configs=configs.get(t.name, {})) for t in names]
+            [
+                NewTopic(settings.kafka.topic(t), PARTITIONS, 1, topic_configs=KEPT | configs.get(t.name, {}))
+                for t in names
+            ]
         )
     finally:
         await admin.close()

@@ -26,6 +26,7 @@ def shown(far: Far, *, changed: bool = False) -> None:  # noqa: F811
     head = {"chain": 0, "link": 2, "hash": before}
     far.answers["/api/v1/audit/heads"] = (200, {"chains": [head], "unlinked": 3})
     far.answers["/api/v1/audit/chains/0?after=0&limit=1000"] = (200, {"links": links})
+    far.answers["/api/v1/audit/chains/0?after=2&limit=1000"] = (200, {"links": []})
 
 
 def test_a_whole_chain_is_said_to_be_whole(far: Far) -> None:  # noqa: F811
@@ -42,9 +43,37 @@ def test_one_changed_word_is_named(far: Far) -> None:  # noqa: F811
     assert "chain 0: record 2 (a-2) is not what was written" in result.output
 
 
+@pytest.mark.parametrize("link", [3, 1000])
+def test_a_record_that_was_put_in_behind_the_end_is_named(far: Far, link: int) -> None:  # noqa: F811
+    shown(far)
+    put_in = {
+        "audit_id": "a-x", "actor": "mallory", "action": "resume", "subject": "100000000000001",
+        "at": "2026-11-21T01:02:03.000005Z", "details": {}, "chain": 0, "link": link, "hash": "ab" * 32,
+    }  # fmt: skip
+    far.answers["/api/v1/audit/chains/0?after=2&limit=1000"] = (200, {"links": [put_in]})
+    result = far.run("audit", "verify")
+    assert result.exit_code == 1
+    assert "chain 0: record 3" in result.output
+
+
 @pytest.mark.parametrize(("link", "code"), [(2, 0), (5, 1)])
 def test_the_ends_that_were_kept_are_compared(far: Far, tmp_path: Path, link: int, code: int) -> None:  # noqa: F811
     shown(far)
-    (kept,) = json.loads(far.run("audit", "heads").output)
+    kept, unlinked = json.loads(far.run("audit", "heads").output)
+    assert unlinked == {"unlinked": 3}
     (tmp_path / "heads.json").write_text(json.dumps([kept | {"link": link}]))
     assert far.run("audit", "verify", "--kept", str(tmp_path / "heads.json")).exit_code == code
+
+
+@pytest.mark.parametrize(("unlinked", "code"), [(4, 0), (3, 0), (2, 1)])
+def test_a_record_that_was_put_in_outside_of_the_chains_is_counted(
+    far: Far,  # noqa: F811
+    tmp_path: Path,
+    unlinked: int,
+    code: int,
+) -> None:
+    shown(far)
+    (tmp_path / "heads.json").write_text(json.dumps([{"unlinked": unlinked}]))
+    result = far.run("audit", "verify", "--kept", str(tmp_path / "heads.json"))
+    assert result.exit_code == code
+    assert ("1 records in no chain were put in" in result.output) == (code == 1)

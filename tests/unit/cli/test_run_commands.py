@@ -94,6 +94,14 @@ def test_a_preview_says_what_would_become_of_it(far: Far, run_file: str) -> None
     assert far.run("run", "preview", run_file).exit_code == 1
 
 
+def test_the_command_that_a_preview_names_sends_what_was_previewed(far: Far, run_file: str, tmp_path: Path) -> None:
+    audience = tmp_path / "audience.csv"
+    audience.write_text("to\n+919999900011\n", "utf-8")
+    far.answers["/api/v1/runs/precheck"] = 200, RESOLVED
+    done = far.run("run", "preview", run_file, "--audience", str(audience))
+    assert f"harkara run send {run_file} --audience {audience} --expect {'a' * 32}" in done.stdout
+
+
 def test_sending_the_same_files_again_names_the_same_run(far: Far, run_file: str, tmp_path: Path) -> None:
     audience = tmp_path / "audience.csv"
     audience.write_text("to\n+919999900011\n", "utf-8")

@@ -7,14 +7,15 @@ from typing import Any, cast
 
 import httpx
 
-from harkara.dispatcher.calls import Calls, Settled
+from harkara.dispatcher.calls import MOST_SHOWING, Calls, Settled
 from harkara.dispatcher.failpoints import Failpoints
+from harkara.dispatcher.heard import Indicator
 from harkara.dispatcher.senders import Senders
 from harkara.dispatcher.state import Message
 from harkara.graph_api.client import GraphClient
 from harkara.graph_api.outcome import Accepted, NotSent
 from harkara.runtime.clock import SystemClock
-from tests.unit.dispatcher.lanes import HandDriven, order
+from tests.unit.dispatcher.lanes import ONE, TWO, HandDriven, order
 
 ANSWER = {"messaging_product": "whatsapp", "messages": [{"id": "wamid.A"}]}
 
@@ -43,7 +44,9 @@ def attempt(**more: Any) -> Message:
     return message
 
 
-async def ended(far: _Far, message: Message, *, began_raises: bool = False) -> Calls:
+async def ended(
+    far: _Far, message: Message, *, began_raises: bool = False, lease_seconds: float = 10.0, wait: float = 0.0
+) -> Calls:
     def began(_: Message) -> None:
         if began_raises:
             raise ValueError("a mistake of ours")
@@ -59,7 +62,7 @@ async def ended(far: _Far, message: Message, *, began_raises: bool = False) -> C
         began=began,
     )
     now = calls.clock.monotonic()
-    calls.start(message, now, now + 10.0)
+    calls.start(message, now, now + lease_seconds, wait)
     await asyncio.wait(set(calls.under_way), timeout=5)
     await asyncio.sleep(0)
     return calls
@@ -85,3 +88,21 @@ async def test_a_call_that_goes_well_is_settled_as_accepted() -> None:
     calls = await ended(far, attempt())
     assert list(calls.settled) == [Settled("message-1", 1, Accepted("wamid.A"))]
     assert far.asked == 1
+
+
+async def test_of_many_indicators_at_once_only_a_few_take_connections() -> None:
+    far, calls = _Far(), await ended(_Far(), attempt())
+    calls.senders = cast(Senders, far)
+    for _ in range(2):
+        for n in range(500):
+            calls.show(Indicator(ONE, f"wamid.{n}"), lambda number: True)
+        calls.show(Indicator(TWO, "wamid.A"), lambda number: True)
+        assert len(calls.under_way) == MOST_SHOWING + 1
+        await asyncio.wait(set(calls.under_way), timeout=5)
+        await asyncio.sleep(0)
+    assert far.asked == 2 * (MOST_SHOWING + 1) and calls.failure is None
+
+
+async def test_a_clock_that_is_set_back_keeps_no_call_beyond_its_lease() -> None:
+    calls = await ended(_Far(), attempt(), lease_seconds=0.05, wait=3600.0)
+    assert not calls.under_way and len(calls.settled) == 1

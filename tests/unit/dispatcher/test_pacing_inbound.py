@@ -57,3 +57,13 @@ def test_a_backlog_counts_nothing() -> None:
     for age, counted in ((FRESH_SECONDS + 1, 0), (FRESH_SECONDS, 1)):
         hear(lane.state, lane.around, [Heard(written(at=START))], START + age)  # type: ignore[list-item]
         assert len(lane.state.number(ONE).pace.second) == counted
+
+
+@pytest.mark.parametrize("odd", [["asha"], {"a": 1}, 7], ids=str)
+def test_what_names_no_person_or_message_is_counted_and_remembered_for_nobody(odd: object) -> None:
+    lane = HandDriven(limits=Limits(per_second=10, typing_seconds=(1.0, 3.0)))
+    for name in ("person_key", "wamid"):
+        record = orjson.loads(written()) | {"person_key": "asha"} | {name: odd}
+        hear(lane.state, lane.around, [Heard(orjson.dumps(record))], lane.now)  # type: ignore[list-item]
+    number = lane.state.number(ONE)
+    assert len(number.pace.second) == 2 and not number.heard.newest

@@ -10,6 +10,7 @@ import pytest
 
 from harkara.contracts.audit import AuditRecord
 from harkara.dispatcher.plan import last_gate
+from harkara.dispatcher.wakeup import next_wake
 from harkara.graph_api.outcome import InDoubt, NotSent
 from harkara.policy.pacing import Limits
 from tests.unit.dispatcher.lanes import ACCEPTED, HOME, ONE, START, TWO, HandDriven, iso, order
@@ -103,6 +104,26 @@ def test_a_pause_is_forgotten_when_nothing_of_its_run_can_live() -> None:
     lane = HandDriven()
     lane.command("pause_run", RUN)
     lane.round(8 * 86_400)
+    assert RUN not in lane.state.pauses
+
+
+@pytest.mark.req("B15")
+def test_a_pause_lasts_as_long_as_anything_of_its_run_waits() -> None:
+    lane, day = HandDriven(), 86_400.0
+    lane.command("pause_run", RUN)
+    lane.now += 6 * day
+    lane.take(*of_run(1, at=lane.now, life=5 * day))
+    for _ in range(2):
+        lane.round(1.5 * day)
+        lane.verdict(ONE, "open")
+        lane.crash()
+        lane.round()
+        assert lane.status(f"{RUN}-000") == "held" and not lane.attempts
+    lane.command("resume_run", RUN)
+    assert called(lane) == [f"{RUN}-000"]
+    lane.answer(ACCEPTED, f"{RUN}-000")
+    lane.command("pause_run", RUN)
+    lane.round(8 * day)
     assert RUN not in lane.state.pauses
 
 
@@ -239,3 +260,29 @@ def test_a_dry_run_that_the_person_refuses_is_cancelled_as_any_other() -> None:
     lane.command("cancel_run", RUN)
     lane.take(*of_run(1, dry_run=True))
     assert lane.status(f"{RUN}-000") == "cancelled"
+
+
+@pytest.mark.req("ING-21")
+def test_a_dry_run_says_nothing_while_the_replicas_are_read() -> None:
+    lane, fresh = HandDriven(), False
+    lane.around.fresh = lambda: fresh
+    lane.take(*of_run(1, dry_run=True))
+    lane.round(5.0)
+    assert lane.status(f"{RUN}-000") == "queued"
+    assert next_wake(lane.state, lane.around, lane.now, None) == pytest.approx(lane.now + 0.5, abs=0.1)
+    fresh = True
+    lane.verdict(ONE, "halted")
+    lane.round(1.0)
+    assert lane.shown()[f"{RUN}-000"]["reason"]["details"] == {"held": "number_halted"}
+
+
+@pytest.mark.req("ING-21")
+def test_the_hash_of_a_rehearsed_request_tells_nobodys_number() -> None:
+    """Numbers are few, and the rest of a request is often known: a plain hash of it would name the person."""
+    hashes = []
+    for to, body in (("+919999950050", "Asha"), ("+919999950051", "Asha"), ("+919999950050", "Ravi")):
+        lane = HandDriven()
+        template = {"type": "template", "name": "daily_update", "language": "en", "body": [body]}
+        lane.take(*of_run(1, dry_run=True, to=to, template=template))
+        hashes.append(lane.shown()[f"{RUN}-000"]["reason"]["details"]["request"])
+    assert hashes[0] == hashes[1] != hashes[2]

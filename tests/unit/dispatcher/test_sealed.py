@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harkara.dispatcher.sealed import content_in, hash_in, seal, trace_in
+from harkara.dispatcher.sealed import LONGEST_TRACE, content_in, hash_in, seal, trace_in
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 CONTENT = {
@@ -37,3 +37,16 @@ def test_everything_comes_out_as_it_went_in(intent_hash: str, trace: str | None,
 @pytest.mark.parametrize(("trace", "most"), [(TRACE, 85), (None, 60)])
 def test_the_usual_is_small(trace: str | None, most: int) -> None:
     assert len(seal("ab12" * 8, trace, CONTENT)) <= most
+
+
+@pytest.mark.parametrize("length", [LONGEST_TRACE + 1, 40_000, 70_000])
+def test_what_is_too_long_for_a_trace_is_left_out(length: int) -> None:
+    """Anybody may write the header: it must not cost the lane its message, or its life."""
+    sealed = seal("ab12" * 8, "00-" + "x" * length, CONTENT)
+    assert (hash_in(sealed), trace_in(sealed), content_in(sealed)) == ("ab12" * 8, None, CONTENT)
+
+
+@pytest.mark.parametrize("length", [32_768, 70_000])
+def test_a_hash_that_is_too_long_is_refused(length: int) -> None:
+    with pytest.raises(ValueError, match="32,767"):
+        seal("x" * length, TRACE, CONTENT)

@@ -9,10 +9,23 @@ import pytest
 
 from harkara.contracts.consent import ConsentEvent
 from harkara.contracts.intents import DispatchOrder
-from harkara.contracts.numbers import NumberEvent
+from harkara.contracts.numbers import NumberEvent, NumberState
 from harkara.contracts.topics import CONSENT_EVENTS, DISPATCH_ORDERS
 from harkara.graph_api.outcome import NotSent
-from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, THREE, TIMEOUT, TWO, HandDriven, order, policy, refused
+from tests.unit.dispatcher.lanes import (
+    ACCEPTED,
+    HOME,
+    ONE,
+    START,
+    THREE,
+    TIMEOUT,
+    TWO,
+    HandDriven,
+    iso,
+    order,
+    policy,
+    refused,
+)
 
 
 @pytest.mark.req("DSP-11")
@@ -150,6 +163,21 @@ def test_only_an_operators_later_resume_ends_a_halt() -> None:
     assert lane.status() == "held"
     lane.verdict(ONE, "pause_proactive", version=7, resumed_at=lane.now)
     lane.verdict(ONE, "open", version=8, resumed_at=lane.now)
+    assert [each[1] for each in lane.attempts] == [1, 2]
+
+
+def test_a_resume_that_was_told_while_nobody_had_the_lane_ends_the_halt_with_the_recovery() -> None:
+    lane = HandDriven()
+    lane.take(order())
+    lane.answer(refused(190, 401))
+    values = {"phone_number_id": ONE, "home": HOME, "verdict": "open", "updated_at": iso(lane.now)}
+    for version, resumed_at, holds in ((1, START - 60, {ONE, TWO}), (2, START + 30, {TWO})):
+        told = values | {"version": version, "resumed_at": iso(resumed_at)}
+        lane.states[ONE] = NumberState.model_validate(told)  # and nobody tells the next owner
+        lane.now += 60
+        lane.crash()
+        lane.round()
+        assert {target for _, target in lane.state.holds} == holds
     assert [each[1] for each in lane.attempts] == [1, 2]
 
 

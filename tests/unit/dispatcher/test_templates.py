@@ -233,3 +233,18 @@ def test_held_messages_of_a_template_are_found_again_by_the_next_owner() -> None
     assert lane.status() == "held"
     lane.told(state("APPROVED", datetime.now(UTC).timestamp()))
     assert lane.called() == ["message-1"]
+
+
+def test_a_hold_of_a_template_that_was_approved_while_nobody_had_the_lane_ends_with_the_recovery() -> None:
+    lane = Lane()
+    lane.take(order())
+    lane.answer(refused(132015))
+    lane.now += 60
+    lane.words["waba-1/daily_update:en"] = word_of(state("APPROVED", START - 60))
+    lane.crash()
+    lane.round()
+    assert lane.status() == "held", "an approval of before the refusal says nothing"
+    lane.words["waba-1/daily_update:en"] = word_of(state("APPROVED", lane.now))  # and nobody tells the next owner
+    lane.crash()
+    lane.round()
+    assert lane.called() == ["message-1", "message-1"] and not lane.state.holds

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from harkara.dispatcher.heard import MOST_HEARD, Heard, Indicator
 from harkara.dispatcher.inbound import hear
 from harkara.dispatcher.scribe import Scribe
+from harkara.dispatcher.typing_shown import REASON, most_at_once
 from harkara.graph_api.client import GraphClient
 from harkara.policy.governance import Profile
 from harkara.policy.pacing import Limits, limits_of
@@ -151,3 +152,45 @@ async def test_the_request_is_metas(status: int, shown: bool) -> None:
 def test_times_that_make_no_sense_are_refused(times: dict[str, int]) -> None:
     with pytest.raises(ValidationError, match="typing_max_ms"):
         Profile(per_second=10, **times)
+
+
+SLOW = Limits(per_minute=20, base_delay_seconds=2.0, max_jitter_seconds=1.5, typing_seconds=(1.0, 3.0))
+
+
+@pytest.mark.req("DSP-9")
+def test_of_many_answers_only_those_are_announced_that_go_before_meta_takes_the_indicator_away() -> None:
+    made, announced = Lane(limits=SLOW), dict[str, float]()
+    for n in range(40):
+        made.asks(f"person {n}")
+    made.take(*(order(f"message-{n}", form="session", person_key=f"person {n}") for n in range(40)), start=False)
+    began = made.now
+    while len(made.attempts) < 40 and made.now < began + 600.0:
+        made.round(0.1)
+        for message in made.state.messages.values():
+            if message.reason == REASON:
+                announced.setdefault(message.message_id, made.now)
+        while made.under_way:
+            message_id, _ = made.under_way[0]
+            assert made.now - announced.get(message_id, made.now) <= 25.0
+            made.answer(ACCEPTED, message_id)
+    assert len(made.indicators) == len(made.attempts) == 40
+    assert made.now - began <= 1.2 * 40 * 3.0, "it costs little of the pace"
+
+
+def test_how_many_are_announced_at_once() -> None:
+    assert most_at_once(SLOW) == 7
+    assert most_at_once(TYPES) == 220
+    assert most_at_once(Limits(per_minute=1, typing_seconds=(1.0, 3.0))) == 1
+
+
+HOURS = [
+    {"start": iso(START - 3600), "end": iso(START + 7)},
+    {"start": iso(START + 36_000), "end": iso(START + 40_000)},
+]
+
+
+@pytest.mark.parametrize("more", [{"life": 7.0}, {"valid_until": START + 7}, {"hours": HOURS}], ids=str)
+def test_what_has_little_time_left_goes_without_an_indicator(more: dict[str, Any]) -> None:
+    made = lane()
+    made.take(order(form="session", **more))
+    assert len(made.attempts) == 1 and not made.indicators

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -171,7 +172,7 @@ def test_what_the_disk_loses_after_the_opening_ends_the_wait(tmp_path: Path) -> 
     batch = spool.read(1_000)
     assert (batch.kept, spool.waiting) == ([], 0)
     spool.replayed(batch)
-    assert path.with_suffix(".damaged").exists()
+    assert batch.damaged_bytes == path.with_suffix(".damaged").stat().st_size, "so that somebody is told"
     spool.close()
 
 
@@ -208,6 +209,47 @@ def test_a_disk_that_takes_nothing_leaves_no_half_frame(tmp_path: Path) -> None:
     assert spool.append(some(2, 6)) == 2
     assert drain(spool) == some(3) + some(2, 6)
     spool.close()
+
+
+def test_a_disk_that_stays_full_is_not_filled_with_empty_segments(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, MANY)
+    spool.append(some(3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # files can be made, and nothing written into them
+    try:
+        for _ in range(50):
+            with pytest.raises(OSError, match="File too large"):
+                spool.append(some(1, 3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(segments(tmp_path)) == 1
+    assert spool.append(some(2, 6)) == 2
+    assert drain(spool) == some(3) + some(2, 6)
+    spool.close()
+
+
+class Killed(Spool):
+    """Dies as soon as its position is written."""
+
+    def _keep_position(self) -> None:
+        super()._keep_position()
+        raise KeyboardInterrupt
+
+
+def test_a_damaged_segment_is_kept_for_a_look_whenever_a_kill_comes(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, MANY)
+    spool.append(some(3))
+    spool.close()
+    (path,) = segments(tmp_path)
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+    killed = Killed(tmp_path, MANY)
+    killed.append(some(2, 3))
+    with pytest.raises(KeyboardInterrupt):
+        killed.replayed(killed.read(1_000))
+    killed.close()
+    again = Spool(tmp_path, MANY)
+    assert (again.waiting, path.with_suffix(".damaged").exists()) == (0, True)
+    again.close()
 
 
 def test_a_position_that_cannot_be_written_holds_up_nothing(tmp_path: Path) -> None:

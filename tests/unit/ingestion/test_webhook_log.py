@@ -14,6 +14,7 @@ import pytest
 
 from harkara.ingestion.addressing import Addresses
 from harkara.ingestion.effects import TooLarge, Unavailable
+from harkara.ingestion.metrics import SPOOL_DAMAGED
 from harkara.ingestion.records import RecordMaker
 from harkara.ingestion.settings import Settings
 from harkara.ingestion.spool import Spool, SpoolInUse
@@ -229,6 +230,52 @@ async def test_what_kafka_never_takes_is_set_aside_and_holds_up_nothing(governan
         await eventually(lambda: at.broker.written == ["0", "1", "3", "4"])
     (aside,) = (tmp_path / "webhook-spool").glob("refused-*.json")
     assert aside.read_bytes() == body("2")
+
+
+@dataclass
+class Spoilt(Broker):
+    """As Kafka's idempotent producer: after a refusal nothing goes through it until it is replaced."""
+
+    spoilt: bool = False
+
+    def ready(self) -> str | None:
+        return "a new producer is being made" if self.spoilt else super().ready()
+
+    async def write(self, outputs: Sequence[Output | RawOutput]) -> None:
+        if self.spoilt:
+            raise Unavailable("out of sequence")
+        try:
+            await super().write(outputs)
+        except TooLarge:
+            self.spoilt = True
+            asyncio.get_running_loop().call_later(0.02, setattr, self, "spoilt", False)
+            raise
+
+
+@pytest.mark.parametrize("heavy", ["0", "2", "4"])
+async def test_a_refusal_that_spoils_the_producer_holds_up_nothing(
+    governance: Governance, tmp_path: Path, heavy: str
+) -> None:
+    async with opened(governance, tmp_path, Spoilt(heavy=heavy)) as at:
+        at.broker.goes()
+        for n in range(5):
+            await at.send(str(n))
+        at.broker.comes()
+        await eventually(lambda: at.broker.written == [str(n) for n in range(5) if str(n) != heavy])
+        await eventually(lambda: at.log.ready() is None)
+    assert left(tmp_path) == 0
+
+
+async def test_what_the_disk_loses_is_counted(governance: Governance, tmp_path: Path) -> None:
+    before = SPOOL_DAMAGED._value.get()
+    async with opened(governance, tmp_path) as at:
+        at.broker.goes()
+        await at.send("a")
+        (path,) = (tmp_path / "webhook-spool").glob("*.seg")
+        size = path.stat().st_size
+        path.write_bytes(bytes(size))
+        at.broker.comes()
+        await eventually(lambda: SPOOL_DAMAGED._value.get() == before + size)
 
 
 async def test_two_processes_never_share_a_spool(governance: Governance, tmp_path: Path) -> None:

@@ -312,3 +312,27 @@ def test_a_slower_profile_after_a_restart_does_not_pay_for_what_the_faster_one_s
     calls = run(fast, [(0.0, False)] * 5000)
     slow = replayed(fast, limits_of(BUILT_IN_PROFILES["cloud-api"]), calls)
     assert slow.next_at() <= calls[-1][0] + 1.0
+
+
+class _Asked(float):
+    """A time that counts how often it is compared with another."""
+
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        _Asked.times += 1
+        return float(self) == other
+
+    __hash__ = float.__hash__
+
+
+def test_calls_that_never_left_are_given_back_without_a_look_at_the_whole_minute() -> None:
+    pace = paced(ONE, Limits(per_second=1000))
+    noted = [_Asked(START + place / 1000) for place in range(20_000)]
+    for at in noted:
+        pace.note(at)
+    _Asked.times = 0
+    for at in noted[-200:]:
+        pace.forget(at)
+    assert len(pace.minute) == 19_800 and len(pace.second) == 800
+    assert _Asked.times < 200 * 5000, "the second's 1,000 a few times, not the minute's 20,000"

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from harkara.contracts.event import Decision, Reason
-from harkara.contracts.intents import Template
+from harkara.contracts.intents import Template, Variant
 from harkara.contracts.template_state import ButtonParameter, TemplateParameters, TemplateState
 from harkara.policy.explain import decided_again
+from harkara.policy.language import spoken_in, wordings
 from harkara.policy.routing import NoRoute, Planned, Surroundings, decision_of, plan
-from harkara.policy.templates import values_problem
+from harkara.policy.sections import Templates
+from harkara.policy.templates import TemplateFact, values_problem, with_backups
 from tests.unit.policy.cases import ALONE, FIRST, NOW, SECOND, TEMPLATE, TEXT, cleared, number, policy
 
 WABA, OTHER_WABA = "200000000000001", "200000000000002"
@@ -219,3 +221,26 @@ def test_a_refusal_of_a_template_is_made_again_from_what_is_kept_of_it_without_i
         before = {"template_name", "languages", "templates"}
         old = read_back.model_copy(update={"inputs": {k: v for k, v in read_back.inputs.items() if k not in before}})
         assert "plan" in decided_again(old, policy()).verdict, "a decision of before templates were known"
+
+
+@pytest.mark.req("B13")
+@pytest.mark.parametrize(
+    ("variant", "language", "backups"),
+    [
+        (Variant(language="hi", header="Suprabhat", body=("A", "B")), "hi", set()),
+        (Variant(language="hi", header="Suprabhat", body=("A", "B")), "en", {"hi"}),
+        (Variant(language="hi", body=()), "en", {"hi"}),
+        (Variant(language="hi", body=()), "hi", {"en"}),
+        (Variant(language="hi", body=(), named={"name": "Asha"}), "hi", {"en"}),
+    ],
+    ids=str,
+)
+def test_a_backup_says_what_it_says_in_its_own_language(variant: Variant, language: str, backups: set[str]) -> None:
+    """Not with a header or values of the one that it takes the place of: Meta would refuse it."""
+    given = Template(name="daily", language="en", body=("Asha",), variants=(variant,))
+    wanted = wordings(given, language, {"en": ("hi",), "hi": ("en",)})
+    known = {"waba": {each.language: TemplateFact(status="APPROVED", category="UTILITY") for each in wanted}}
+    chosen = with_backups(language, wanted, known, "utility", Templates())
+    assert chosen is not None and {each.language for each in chosen.variants} == backups
+    for each in wanted:
+        assert each.language not in backups or spoken_in(chosen, each.language) == each

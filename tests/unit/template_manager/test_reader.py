@@ -16,7 +16,7 @@ from harkara.graph_api.egress import MAX_ANSWER_BYTES
 from harkara.policy.governance import Governance
 from harkara.runtime.clock import ManualClock
 from harkara.template_manager.core import Row, next_row
-from harkara.template_manager.effects import MOST_CALLS, Accounts, Reader, TokenMissing, token_of
+from harkara.template_manager.effects import MOST_CALLS, Accounts, Reader, TokenMissing, client_for, token_of
 from harkara.template_manager.settings import Settings
 
 WABA = "200000000000001"
@@ -191,8 +191,15 @@ async def test_a_template_that_one_list_skipped_is_not_gone(token: None) -> None
     assert await reading.due() == [], "it was listed in between"
 
 
-async def test_an_odd_node_is_passed_over_and_the_others_are_known(token: None) -> None:
-    odd = {"id": 7, "name": None, "language": "en"}
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"id": 7, "name": None, "language": "en"},
+        {"id": "7", "name": "odd", "language": "en", "components": [{"type": "BUTTONS", "buttons": 5}]},
+    ],
+    ids=["no name", "buttons that are none"],
+)
+async def test_an_odd_node_is_passed_over_and_the_others_are_known(token: None, odd: dict[str, Any]) -> None:
     reading = Reading(Meta(node(1), odd, node(2, status="HOLOGRAM", category="HOLOGRAPHIC", components=[])))
     reading.reader._due()
     reading.pass_seconds(10)
@@ -243,6 +250,19 @@ async def test_a_list_that_is_refused_deletes_nothing_and_is_asked_for_later_and
     meta.refusal = None
     reading.pass_seconds(2)
     assert await reading.due() == [] and len(meta.asked) == 4
+
+
+async def test_another_policy_counts_for_the_accounts_and_their_tokens(token: None) -> None:
+    reading = Reading(Meta(node(1)), policy(token_env="TOKEN_OF_NOBODY", waba_id="200000000000002"))
+    reading.reader.follow(policy())
+    reading.reader._due()
+    reading.pass_seconds(10)
+    assert [each.name for each in await reading.due()] == ["template_1"]
+    settings = Settings(partitions=6, graph_base_url="http://graph")
+    accounts = Accounts(policy(waba_id="200000000000002"), 6)
+    made = client_for(settings, accounts)
+    Reader(settings, accounts, reading.clock, made).follow(policy())
+    await made(WABA).aclose()  # an account that the first policy did not have
 
 
 async def test_without_a_token_nothing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

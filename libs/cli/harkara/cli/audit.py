@@ -23,7 +23,8 @@ console = Console(soft_wrap=True)
 @audit.command()
 def heads(url: ConsoleUrl = CONSOLE_URL, api_key: ApiKey = "") -> None:
     """Print where the chains end now, to be kept out of reach of whoever may write to the database."""
-    sys.stdout.write(json.dumps(asked("GET", url, "/api/v1/audit/heads", api_key)["chains"]) + "\n")
+    answer = asked("GET", url, "/api/v1/audit/heads", api_key)
+    sys.stdout.write(json.dumps([*answer["chains"], {"unlinked": answer["unlinked"]}]) + "\n")
 
 
 @audit.command()
@@ -34,9 +35,10 @@ def verify(
 ) -> None:
     """Compute every hash anew, from the first record on. The exit code is 1 where one is another."""
     answer = asked("GET", url, "/api/v1/audit/heads", api_key)
-    ends = {(each["chain"], each["link"]): each["hash"] for each in json.loads(read(kept))} if kept else {}
+    told = json.loads(read(kept)) if kept else []
+    ends = {(each["chain"], each["link"]): each["hash"] for each in told if "chain" in each}
     now = {each["chain"]: each for each in answer["chains"]}
-    problems, counted = [], 0
+    problems, counted = _put_in(told, answer["unlinked"]), 0
     for chain in sorted({*now, *(chain for chain, _ in ends)}):
         head = now.get(chain, {"chain": chain, "link": 0, "hash": CHAIN_START})
         noted = {link: hash_ for (of, link), hash_ in ends.items() if of == chain}
@@ -56,12 +58,18 @@ def verify(
     sys.exit(1 if problems else 0)
 
 
+def _put_in(told: list[dict[str, Any]], unlinked: int) -> list[str]:
+    """Whether there are more records in no chain than when the ends were kept: since there are chains, none comes."""
+    more = [unlinked - each["unlinked"] for each in told if "unlinked" in each]
+    return [f"{each} records in no chain were put in since the ends were kept" for each in more if each > 0]
+
+
 def broken(head: dict[str, Any], noted: dict[int, str], page_of: Callable[[int], list[dict[str, Any]]]) -> str | None:
     """What is wrong with a chain, or None. `noted`: hashes that were kept, by the number of the record; `page_of(n)`:
-    some of the records after the n-th."""
+    some of the records after the n-th. Those behind the end came since it was read, or were put in: they go on from it
+    or are named."""
     before, link = CHAIN_START, 0
-    while link < head["link"]:
-        page = page_of(link)
+    while page := page_of(link):
         for row in page:
             link += 1
             if row["link"] != link:
@@ -72,11 +80,11 @@ def broken(head: dict[str, Any], noted: dict[int, str], page_of: Callable[[int],
                 return f"record {link} ({record.audit_id}) is not what was written, or one before it was taken out"
             if noted.get(link, before) != before:
                 return f"record {link} is not the one whose hash was kept"
-            if link == head["link"]:
-                break
-        if not page:
-            return f"the records after {link} are missing; there were {head['link']}"
-    if before != head["hash"]:
-        return f"its end says another hash than its last record, {link}"
+            if link == head["link"] and before != head["hash"]:
+                return f"its end says another hash than its last record, {link}"
+    if link < head["link"]:
+        return f"the records after {link} are missing; there were {head['link']}"
+    if link and not head["link"]:
+        return f"its end is gone; it has {link} records"
     missing = [each for each in noted if each > link]
     return f"it had {max(missing)} records when its end was kept, and has {link}" if missing else None

@@ -31,7 +31,8 @@ def preview(run: RunFile, audience: Audience = None, url: IngestionUrl = INGESTI
     console.print(_resolved(found))
     for warning in found["warnings"]:
         console.print(Text(f"{warning['code']}: {warning['text']}", "red" if warning["blocking"] else "yellow"))
-    console.print(f"send it by: harkara run send {run} --expect {found['verdictHash']}")
+    files = f"{run}" if audience is None else f"{run} --audience {audience}"
+    console.print(Text(f"send it by: harkara run send {files} --expect {found['verdictHash']}"))
     sys.exit(0 if found["ready"] else 1)
 
 

@@ -31,6 +31,7 @@ TIMER_SECONDS = 0.001  # how coarse the event loop's clock is: a call decided ah
 REST_COST = 0.03  # share of the rate given up for rests
 VARIATION_MARGIN = 0.08  # above what is asked for: the window, where it waits, takes some of the variation back
 INBOUND_SHARE = 0.75  # of a second's calls at most: a flood of incoming messages slows a number, it does not silence it
+LATEST_BACK_SECONDS = 5.0  # attempts are noted in the order of their times, but for a clock that was set back
 _MASK = (1 << 64) - 1
 
 
@@ -137,8 +138,7 @@ class Pace:
 
     def forget(self, at: float, media: bool = False) -> None:
         """The attempt noted at `at` surely never left: its place in the windows is free again."""
-        if at in self.minute:
-            self.minute.remove(at)
+        _take_out(self.minute, at)
         self.second.forget(at)
         self.day.add(at, -1)
         if media:
@@ -210,6 +210,16 @@ class Pace:
             self.day.free_at(limits.per_day, 86_400.0) if limits.per_day else 0.0,
         )
         self._media_until = self.media.free_at(limits.media_per_hour, 3600.0) if limits.media_per_hour else 0.0
+
+
+def _take_out(times: deque[float], at: float) -> None:
+    """From the newest on: an outage gives hundreds of calls back at once, among 60,000 times."""
+    for place, time in enumerate(reversed(times), 1):
+        if time == at:
+            del times[-place]
+            return
+        if time < at - LATEST_BACK_SECONDS:
+            return
 
 
 def paced(phone_number_id: str, limits: Limits, before: Pace | None = None) -> Pace:

@@ -124,8 +124,8 @@ def with_backups(
     chosen = next((each for each in wanted if each.language == language), None)
     if chosen is None or len(wanted) == 1:
         return chosen
-    variants = tuple(
-        Variant(language=each.language, header=each.header, body=each.body or None, named=each.named or None)
+    approved = (
+        each
         for each in wanted
         if each is not chosen
         and any(
@@ -133,7 +133,17 @@ def with_backups(
             for known in facts.values()
         )
     )
+    variants = tuple(found for each in approved if (found := _beside(chosen, each)) is not None)
     return chosen.model_copy(update={"variants": variants}) if variants else chosen
+
+
+def _beside(chosen: Template, other: Template) -> Variant | None:
+    """The other wording as a variant of the chosen one, whose values it would take over unless it says its own; None
+    where it has no header and the chosen one has: that cannot be said."""
+    if chosen.header is not None and other.header is None:
+        return None
+    given = {name: getattr(other, name) for name in ("header", "body", "named")}
+    return Variant(language=other.language, **{k: each for k, each in given.items() if each != getattr(chosen, k)})
 
 
 def standing(name: str, language: str, fact: TemplateFact | None, category: Category, policy: Templates) -> Standing:

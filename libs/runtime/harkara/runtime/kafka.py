@@ -68,7 +68,7 @@ async def start_producer(settings: ServiceSettings, **overrides: Any) -> AIOKafk
         "client_id": f"{settings.service}-{settings.instance}",
     }
     producer = AIOKafkaProducer(**settings.kafka.aiokafka_options(), **(options | overrides))
-    await producer.start()
+    await _started(producer)
     return producer
 
 
@@ -88,8 +88,17 @@ async def start_consumer(
     }
     names = [settings.kafka.topic(topic) for topic in topics]
     consumer = AIOKafkaConsumer(*names, **settings.kafka.aiokafka_options(), **(options | overrides))
-    await consumer.start()
+    await _started(consumer)
     return consumer
+
+
+async def _started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """One that does not start is closed: while Kafka is away they are tried every second, each with its connections."""
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
 
 
 def _trace_of(output: Output) -> str | None:

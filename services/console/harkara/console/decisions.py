@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -29,6 +30,19 @@ class Decisions(Answer):
     next: str | None = None
 
 
+def place_of(cursor: str) -> tuple[str, str, str]:
+    """(at, source, event id) of the decision after which an answer's `next` goes on. Raises Problem 422."""
+    place, _, event_id = cursor.partition(" ")
+    at, _, source = place.partition("|")
+    try:
+        known = datetime.fromisoformat(at).tzinfo is not None and bool(source and event_id) and "\x00" not in cursor
+    except ValueError:
+        known = False
+    if not known:
+        raise Problem(422, "CURSOR_UNKNOWN", "`after` is no answer's `next`", "Begin again without it.")
+    return at, source, event_id
+
+
 @deciding.get("", response_model_exclude_none=True)
 async def decisions(
     desk: AtDesk,
@@ -39,11 +53,7 @@ async def decisions(
 ) -> Decisions:
     """What was decided from `since` on. A hop that was killed and ran again may show a decision twice."""
     caller.require_everything()
-    source, _, event_id = (after or "").partition(" ")
-    at, _, source = source.partition("|")
-    if after is not None and not (event_id and at and source):
-        raise Problem(422, "CURSOR_UNKNOWN", "`after` is no answer's `next`", "Begin again without it.")
-    rows = await desk.queries.decisions(since, (at, source, event_id) if after else None, limit)
+    rows = await desk.queries.decisions(since, None if after is None else place_of(after), limit)
     found = [Recorded(message_id=row["message_id"], decision=row["decision"]) for row in rows]
     last = rows[-1] if len(rows) == limit else None
     cursor = None if last is None else f"{last['at'].isoformat()}|{last['source']} {last['event_id']}"

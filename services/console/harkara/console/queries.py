@@ -8,6 +8,7 @@ from typing import Any
 
 from harkara.console.core import Row, percent, sum_counts
 from harkara.console.store import Pool
+from harkara.contracts.audit import CHAIN_START
 from harkara.contracts.lifecycle import MessageLifecycle, MessageState, advance
 from harkara.contracts.runs import RunCounts
 
@@ -154,9 +155,15 @@ class Queries:
         )
 
     async def audit_heads(self) -> tuple[list[Row], int]:
-        """Where the audit's chains end, and how many records are in none."""
+        """Where the audit's chains end, and how many records are in none. A chain whose end is gone has none, 0."""
         (without,) = await self._all("SELECT count(*) AS count FROM audit WHERE chain IS NULL")
-        return await self._all("SELECT chain, link, hash FROM audit_heads ORDER BY chain"), without["count"]
+        ends = await self._all(
+            "SELECT chain, link, hash FROM audit_heads UNION ALL SELECT DISTINCT chain, 0, %s FROM audit a "
+            "WHERE chain IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_heads h WHERE h.chain = a.chain) "
+            "ORDER BY chain",
+            (CHAIN_START,),
+        )
+        return ends, without["count"]
 
     async def audit_links(self, chain: int, after: int, limit: int) -> list[Row]:
         """The records of a chain after the `after`-th, in order."""

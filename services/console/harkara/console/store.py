@@ -115,6 +115,7 @@ async def migrate(pool: Pool) -> int:
     """
     applied_now = 0
     async with pool.connection() as connection, connection.transaction():
+        await connection.execute("SET LOCAL statement_timeout = 0")  # an index over months of events takes minutes
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations (version int PRIMARY KEY, name text NOT NULL, "

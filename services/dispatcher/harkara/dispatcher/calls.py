@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from harkara.graph_api.outcome import Accepted, InDoubt, NotSent, Outcome, Refus
 from harkara.runtime.clock import Clock
 from harkara.runtime.telemetry import span
 
+MOST_SHOWING = 4  # indicators of a number under way: half of its fewest connections, the others are for its calls
 DURING_CALL_SECONDS = 0.01  # the failpoint inside a call: after the request has left, before a usual answer
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ class Calls:
     settled: deque[Settled] = field(default_factory=deque)
     failure: BaseException | None = None
     under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    showing: Counter[str] = field(default_factory=Counter)
 
     def start(self, message: Message, decided_at: float, lease_until: float, wait: float = 0.0) -> None:
         """One attempt, already committed, to begin `wait` seconds from now. Both times are monotonic; a call that has
@@ -60,7 +62,12 @@ class Calls:
         task.add_done_callback(self._ended)
 
     def show(self, indicator: Indicator, may: Callable[[str], bool]) -> None:
-        """The typing indicator, as far as `may(number)` lets it leave; whether it was shown changes nothing else."""
+        """The typing indicator, as far as `may(number)` lets it leave; whether it was shown changes nothing else. Where
+        many are asked for at once, most are left out: none is to wait for a connection that a call wants."""
+        if self.showing[indicator.number] >= MOST_SHOWING:
+            metrics.INDICATORS.labels("not_shown").inc()
+            return
+        self.showing[indicator.number] += 1
         task = asyncio.create_task(self._show(indicator, may))
         self.under_way.add(task)
         task.add_done_callback(self._ended)
@@ -71,6 +78,8 @@ class Calls:
             shown = await client.show_typing(*indicator, before_call=lambda: may(indicator.number))
         except (NoToken, KeyError):
             shown = False  # the call that follows says so, and acts on it
+        finally:
+            self.showing[indicator.number] -= 1
         metrics.INDICATORS.labels("shown" if shown else "not_shown").inc()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -80,8 +89,8 @@ class Calls:
             self.wake()
 
     async def _call(self, message: Message, attempt: int, decided_at: float, lease_until: float, wait: float) -> None:
-        if wait > 0.0:
-            await asyncio.sleep(wait)
+        if wait > 0.0:  # by the wall clock, which may be set back meanwhile: never beyond the lease
+            await asyncio.sleep(min(wait, lease_until - self.clock.monotonic()))
         refusal = "lease"
 
         def before_call() -> bool:

@@ -19,9 +19,10 @@ from harkara.dispatcher.horizon import HORIZON_SECONDS, fingerprint
 from harkara.dispatcher.plan import Go, Over, Surroundings, Wait, calls_allowed, number_obstacle, over, way_of
 from harkara.dispatcher.rehearse import rehearse
 from harkara.dispatcher.scribe import Scribe
-from harkara.dispatcher.state import DOUBTFUL, Message, NumberLane
+from harkara.dispatcher.state import DOUBTFUL, LaneState, Message, NumberLane
 from harkara.dispatcher.typing_shown import types_first
 
+REHEARSED_LATER_SECONDS = 0.5  # a dry run that came while the replicas are read
 ROUND = 500  # decisions of one kind per round: a round stays under about 20 ms, so no number waits for another's flood
 
 
@@ -72,8 +73,18 @@ def tick(scribe: Scribe, around: Surroundings) -> None:
     while state.fallbacks and next(iter(state.fallbacks.values())).at + FALLBACK_KEPT_SECONDS <= now:
         del state.fallbacks[next(iter(state.fallbacks))]
     for key in [key for key, at in islice(state.papers.items(), ROUND) if at + HORIZON_SECONDS <= now]:
+        if _still_pauses(state, key):
+            state.remember(key, now)
+            continue
         del state.papers[key]
         scribe.erase(key)
+
+
+def _still_pauses(state: LaneState, key: str) -> bool:
+    """Whether it is the word that keeps a run paused of which something waits: forgotten, the run would go on."""
+    kind, _, run_id = key.partition("/")
+    word = state.pauses.get(run_id) if kind == "pause" else None
+    return word is not None and word.paused and run_id in state.runs
 
 
 def _wake(scribe: Scribe, around: Surroundings, message: Message) -> None:
@@ -103,7 +114,10 @@ def place_waiting(scribe: Scribe, around: Surroundings) -> None:
 def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
     """One waiting message: into the queue of the first healthy candidate's number, else held, else ended."""
     if message.traits.dry_run:
-        rehearse(scribe, around, message)
+        if around.fresh():  # what it says is final, and no last gate asks again
+            rehearse(scribe, around, message)
+        else:
+            scribe.state.put_off(message, scribe.now + REHEARSED_LATER_SECONDS)
         return
     if message.status in ("scheduled", "retrying") and message.until is not None and message.until > scribe.now:
         ended = over(scribe.state, around, message, scribe.now)
@@ -168,8 +182,9 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
         state.leave_queue(message)
         place(scribe, around, message)
         return True
-    if types_first(scribe, lane, message, way.candidate):
-        return True
+    types = types_first(scribe, lane, message, way.candidate)
+    if types is not None:
+        return types
     lane.take(message)
     message.placed = None
     scribe.step(
@@ -192,34 +207,47 @@ def number_changed(scribe: Scribe, around: Surroundings, number: str) -> None:
     Only a resume that is younger than the hold ends it: a state that was written before the halt was known to its
     writer (a health poll at the same moment) says `open` too.
     """
-    hold, state = scribe.state.holds.get(("number", number)), around.states.get(number)
-    resumed_at = None if state is None or state.verdict == "halted" else state.resumed_at
-    if hold is not None and resumed_at is not None and resumed_at.timestamp() > hold.at:
-        scribe.erase(journal.hold_key("number", number))
+    _end_hold_of_number(scribe, around, number)
     scribe.state.number(number)
     scribe.state.touched.add(number)
     unplace(scribe.state, number)  # what may still go by this number comes back to its own place
     wake_number(scribe.state, number)
 
 
+def _end_hold_of_number(scribe: Scribe, around: Surroundings, number: str) -> None:
+    hold, state = scribe.state.holds.get(("number", number)), around.states.get(number)
+    resumed_at = None if state is None or state.verdict == "halted" else state.resumed_at
+    if hold is not None and resumed_at is not None and resumed_at.timestamp() > hold.at:
+        scribe.erase(journal.hold_key("number", number))
+
+
 def template_changed(scribe: Scribe, around: Surroundings, template: str) -> None:
     """More is known of a template (named as in its account): a hold that Meta's refusal made ends where it was approved
     later, and what waits by the account's numbers is looked at again."""
-    state, word = scribe.state, around.templates.get(template)
-    hold = state.holds.get(("template", template))
-    if hold is not None and word is not None and word.approved and word.status_at > hold.at:
-        scribe.erase(journal.hold_key("template", template))
-    waba_id = template.partition("/")[0]
-    for number in [each for each in state.numbers if each in around.fleet]:
-        if around.fleet[number].waba_id == waba_id:
+    _end_hold_of_template(scribe, around, template)
+    state, waba_id = scribe.state, template.partition("/")[0]
+    for number, lane in state.numbers.items():  # at a start thousands of templates are told, and few numbers wait
+        if lane.waiting and number in around.fleet and around.fleet[number].waba_id == waba_id:
             wake_number(state, number)
 
 
+def _end_hold_of_template(scribe: Scribe, around: Surroundings, template: str) -> None:
+    hold, word = scribe.state.holds.get(("template", template)), around.templates.get(template)
+    if hold is not None and word is not None and word.approved and word.status_at > hold.at:
+        scribe.erase(journal.hold_key("template", template))
+
+
 def recover(scribe: Scribe, around: Surroundings) -> None:
-    """After the journal was read: attempts without an outcome are in doubt, everything else finds its place."""
+    """After the journal was read: attempts without an outcome are in doubt, everything else finds its place. A hold
+    that was ended while nobody owned the lane ends now: that word will not be told again."""
     state = scribe.state
     state.replaying = False
     state.weights = around.policy.weights
+    for scope, target in list(state.holds):
+        if scope == "number":
+            _end_hold_of_number(scribe, around, target)
+        elif scope == "template":
+            _end_hold_of_template(scribe, around, target)
     for message in sorted(state.messages.values(), key=lambda each: each.seq):
         if message.status == "attempting":
             doubt(scribe, around, message, "owner_lost")

@@ -50,6 +50,9 @@ class Dispatcher:
         self._governance = governance
         tokens = Tokens()
         self._facts = facts_of(governance, tokens, settings.partitions)
+        self._partitions_of_account: dict[str, set[int]] = {}
+        for facts in self._facts.values():  # neither changes while this runs
+            self._partitions_of_account.setdefault(facts.waba_id, set()).add(facts.partition)
         self.denials = Denials(settings, self._denied)
         self.number_states = NumberStates(settings, self._number_changed, self._template_changed)
         self._senders = Senders(settings, governance, tokens)
@@ -69,6 +72,7 @@ class Dispatcher:
                 self.number_states.by_number,
                 self.denials.by_person,
                 templates=self.number_states.templates,
+                fresh=self._fresh,
             ),
             senders=self._senders,
             emitter=emitter,
@@ -230,10 +234,11 @@ class Dispatcher:
             lane.changed(number_changed, number)
 
     def _template_changed(self, template: str) -> None:
-        """What waits for it may go, or never will: in every lane, for its account's numbers may be at home in each. A
-        lane that is being recovered looks at everything in its first round anyway."""
-        for partition in self._taken & self._lanes.keys():
-            self._lanes[partition].changed(template_changed, template)
+        """What waits for it may go, or never will: in every lane in which a number of its account is at home; also in
+        one that is being recovered, or was left a moment ago and may come back with its state."""
+        for partition in self._partitions_of_account.get(template.partition("/")[0], ()):
+            if partition in self._lanes:
+                self._lanes[partition].changed(template_changed, template)
 
     def _bar(self, number: str, outcome: Refused) -> None:
         """Before the next call of any lane here can start: what shares the token or account that was refused stops."""

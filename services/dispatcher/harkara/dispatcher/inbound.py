@@ -47,6 +47,11 @@ def written_in(value: bytes | None) -> Written | None:
     try:
         event = orjson.loads(value or b"")
         sent_at = datetime.fromisoformat(event["sent_at"]).timestamp()
-        return Written(str(event["phone_number_id"]), sent_at, event.get("person_key"), event.get("wamid"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        person_key, wamid = event.get("person_key"), event.get("wamid")
+        return Written(str(event["phone_number_id"]), sent_at, _text(person_key), _text(wamid))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -200,7 +200,7 @@ class Message:
 
     @property
     def called_at(self) -> float:
-        """When the newest attempt was journaled (Unix seconds)."""
+        """When the newest attempt's call was to start: at its journaling, or a moment later (Unix seconds)."""
         return self.course.called_at
 
     @property

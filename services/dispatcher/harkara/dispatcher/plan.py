@@ -6,7 +6,7 @@ before the call (the last gate). Pure; times are Unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -62,7 +62,8 @@ class DispatchPolicy:
 @dataclass(slots=True)
 class Surroundings:
     """What a lane sees of the world: governance, the replicas of number states, of refusals of consent and of
-    templates (by their names in an account). `revision` grows whenever the limits of a number in `fleet` change."""
+    templates (by their names in an account). `revision` grows whenever the limits of a number in `fleet` change.
+    `fresh()`: the replicas are complete and up to date."""
 
     fleet: Mapping[str, NumberFacts]
     policy: DispatchPolicy
@@ -70,6 +71,7 @@ class Surroundings:
     denials: Mapping[str, ConsentState] = field(default_factory=dict)
     revision: int = 0
     templates: Mapping[str, TemplateWord] = field(default_factory=dict)
+    fresh: Callable[[], bool] = lambda: True
 
 
 class Go(NamedTuple):

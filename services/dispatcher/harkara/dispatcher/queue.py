@@ -28,7 +28,8 @@ OLDEST_LOOKED_AT = 1000  # messages per priority of a mixed queue among which th
 
 @dataclass(slots=True)
 class NumberLane:
-    """One number's own queue and pace. `waiting`: ids of held messages that a release of the number may help."""
+    """One number's own queue and pace. `waiting`: ids of held messages that a release of the number may help. `typing`:
+    a heap of until when each message waits that is announced by the typing indicator now (Unix seconds)."""
 
     phone_number_id: str
     pace: Pace
@@ -39,6 +40,7 @@ class NumberLane:
     waiting: dict[str, None] = field(default_factory=dict)
     pairs: Pairs = field(default_factory=Pairs)
     heard: Heard = field(default_factory=Heard)
+    typing: list[float] = field(default_factory=list)
     failures_in_a_row: int = 0
     trips: int = 0
     minute: deque[tuple[int, int]] = field(default_factory=deque)

@@ -1,7 +1,7 @@
 """A message of a dry run: its way is decided as any other's, its request is built, and then nothing is called (ING-21).
 
 It ends at once as `rehearsed`. Its reason's details say by which `number`, in which `form`, by which `template`, `at`
-what time its call would have started, and the SHA-256 of the `request`; or why it would have been `held`, and `until`
+what time its call would have started, and a SHA-256 of the `request`; or why it would have been `held`, and `until`
 when.
 """
 
@@ -58,11 +58,13 @@ def _call_at(scribe: Scribe, around: Surroundings, message: Message, number: str
 
 
 def _request_hash(message: Message, way: Go) -> str | None:
-    """Of the request as it would have been written; None where the order cannot be made into one."""
+    """Of the request as it would have been written, but with the pseudonym for the phone number: a plain hash of a
+    number and a text that others know is soon guessed. None where the order cannot be made into a request."""
     swapped = way.template if way.template != message.template_key else None
     course = Course(number=way.candidate.number, form=way.candidate.form, template=swapped)
     try:
         body = body_of(replace(message, attempt=1, course=course))
     except (ValidationError, ValueError, KeyError):
         return None
-    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    named = body | {"to": message.person_key}
+    return hashlib.sha256(orjson.dumps(named, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -16,6 +16,7 @@ _LENGTHS = struct.Struct(
     ">HH"
 )  # of hash and trace in bytes; the highest bit: it is text, not what its digits stand for
 _TEXT = 0x8000
+LONGEST_TRACE = 512  # characters; a traceparent has 55. A longer one is nobody's trace, and left out
 _TRACE_DIGITS = (32, 16, 2)  # trace id, span id, flags of a W3C traceparent of version 00
 _WINDOW_BITS = -10  # raw deflate with a window of 1 KB: the words below and a usual content fit
 _FAMILIAR = (
@@ -26,9 +27,11 @@ _FAMILIAR = (
 
 
 def seal(intent_hash: str, trace: str | None, content: dict[str, Any]) -> bytes:
-    """The three in one. Raises struct.error where hash or trace is longer than 32,767 bytes."""
+    """The three in one; without a trace that is too long to be one. Raises ValueError for a hash above 32,767 bytes."""
     of_hash, hash_flag = _packed(intent_hash, intent_hash)
-    of_trace, trace_flag = _packed_trace(trace or "")
+    of_trace, trace_flag = _packed_trace(trace if trace is not None and len(trace) <= LONGEST_TRACE else "")
+    if len(of_hash) >= _TEXT:
+        raise ValueError("an intent hash has at most 32,767 bytes")
     deflate = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, 1, zlib.Z_DEFAULT_STRATEGY, _FAMILIAR)
     lengths = _LENGTHS.pack(len(of_hash) | hash_flag, len(of_trace) | trace_flag)
     return b"".join((lengths, of_hash, of_trace, deflate.compress(orjson.dumps(content)), deflate.flush()))

@@ -165,6 +165,11 @@ class LaneState:
         if message.placed is None:
             self.unplaced.add(message)
 
+    def put_off(self, message: Message, until: float) -> None:
+        """It stays what it is and is looked at again then (Unix seconds); a new owner looks at once."""
+        message.until = until
+        self._retime(message)
+
     def add(self, message: Message) -> None:
         """A new live message."""
         self.messages[message.message_id] = message

@@ -24,7 +24,9 @@ class Known:
         """Take one record; the topic is told from the event. Numbers and queues are never tombstoned."""
         match event:
             case QueueState():
-                self.queues[event.phone_number_id] = event
+                queue = self.queues.get(event.phone_number_id)
+                if queue is None or queue.updated_at <= event.updated_at:  # its topic may be read anew from the start
+                    self.queues[event.phone_number_id] = event
             case NumberState():
                 held = self.numbers.get(event.phone_number_id)
                 if held is None or held.version <= event.version:

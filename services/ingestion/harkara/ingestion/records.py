@@ -85,14 +85,25 @@ def _parsed(raw: bytes) -> tuple[Any, bool]:
     emoji leaves, and a thousand updates would share that name's fate. The slow way takes it.
     """
     try:
-        return orjson.loads(raw), False
+        return _writable(orjson.loads(raw)), False
     except orjson.JSONDecodeError:
         pass  # the slow way says whether it is JSON at all
     try:
         lenient = json.loads(raw.decode("utf-8", "replace"))
-        return orjson.loads(json.dumps(lenient, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")), True
+        mended = json.dumps(lenient, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        return _writable(orjson.loads(mended)), True
     except (ValueError, RecursionError):
         raise NotAWebhook("the body is not valid JSON") from None
+
+
+def _writable(body: Any) -> Any:
+    """What is read 1,024 levels deep is written only 254 deep: found here, or its record could never be written and
+    all that waits in the spool would wait behind it."""
+    try:
+        orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        raise NotAWebhook("the body is nested too deep") from None
+    return body
 
 
 def _bounded(faults: list[Fault]) -> list[tuple[str, bytes]]:

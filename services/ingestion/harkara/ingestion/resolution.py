@@ -11,7 +11,7 @@ import hashlib
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ from harkara.policy.resolve import Verdict, resolve
 from harkara.policy.standings import Standings
 
 MOST_ROWS_KEPT = 1_000  # of each outcome, in full: what a person looks through, 300 KB of an answer
-MOST_REMEMBERED = 32  # resolutions, for telling what has changed since; each has 10 bytes a row, at most 1 MB
+MOST_REMEMBERED = 32  # resolutions, for telling what has changed since; each has 14 bytes a row, at most 1.4 MB
 MOST_CHANGES_TOLD = 1_000
 _NOT_CONTENT = {"message_id", "run_id", "producer", "dry_run", "not_before"}
 
@@ -60,7 +60,7 @@ class Resolution:
     numbers: Counter[str] = field(default_factory=Counter)
     shown: dict[str, list[RowVerdict]] = field(default_factory=dict)
     _names: dict[str, int] = field(default_factory=dict)
-    _rows: array[int] = field(default_factory=lambda: array("L"))
+    _rows: array[int] = field(default_factory=lambda: array("I"))
     _contents: bytearray = field(default_factory=bytearray)
     _marks: array[int] = field(default_factory=lambda: array("H"))
     _digest: Any = field(default_factory=hashlib.sha256)
@@ -139,16 +139,18 @@ class Remembered:
         self._kept: OrderedDict[str, Resolution] = OrderedDict()
 
     def keep(self, found: Resolution) -> None:
-        """Remember one."""
-        for name in (found.audience_hash, found.verdict_hash):
-            self._kept[name] = found
-            self._kept.move_to_end(name)
-        while len(self._kept) > 2 * MOST_REMEMBERED:
+        """Remember one, without the rows in full."""
+        self._kept[found.verdict_hash] = replace(found, shown={})
+        self._kept.move_to_end(found.verdict_hash)
+        while len(self._kept) > MOST_REMEMBERED:
             self._kept.popitem(last=False)
 
-    def find(self, *hashes: str | None) -> Resolution | None:
-        """The newest that has one of these hashes; None where this process has not made it, or not lately."""
-        return next((self._kept[each] for each in hashes if each is not None and each in self._kept), None)
+    def find(self, verdict_hash: str | None, audience_hash: str | None) -> Resolution | None:
+        """The one with this verdict hash, else the newest of this audience; None where this process has not made it,
+        or not lately."""
+        if verdict_hash is not None and verdict_hash in self._kept:
+            return self._kept[verdict_hash]
+        return next((each for each in reversed(self._kept.values()) if each.audience_hash == audience_hash), None)
 
 
 class Resolver:

@@ -55,10 +55,12 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Webhooks in the order of their receipt, and where the next begins."""
+    """Webhooks in the order of their receipt, and where the next begins. `damaged_bytes`: none was found any more, and
+    so much had been written."""
 
     kept: Sequence[Kept]
     end: Position
+    damaged_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ class Spool:
         if not found and self.waiting:  # the disk lost them since they were written
             self._damaged |= self._sizes.keys()
             self.waiting = 0
+            return Batch(found, at, damaged_bytes=max(1, self.size_bytes - self._at.offset))
         return Batch(found, at)
 
     def _sound(self, segment: int, start: int, about_bytes: int) -> list[tuple[int, Kept]]:
@@ -182,8 +185,10 @@ class Spool:
             self.oldest_ms = None
             self._close_segment()
         done = [number for number in self._sizes if number < self._at.segment or self.waiting == 0]
+        for number in self._damaged.intersection(done):
+            self._remove(number)  # kept for a look before an opening could take it for one that was only replayed
         self._keep_position()  # before the removal: a position in a segment that is gone is behind all of it
-        for number in done:
+        for number in self._sizes.keys() & done:
             self._remove(number)
 
     def set_aside(self, kept: Kept) -> Path:
@@ -210,7 +215,10 @@ class Spool:
             os.fdatasync(self._file)
         except OSError:
             self._close_segment()  # of a failed sync nothing is known: go on in another segment, behind a cut
-            os.truncate(self._path(number), before)
+            if before:
+                os.truncate(self._path(number), before)
+            else:
+                self._remove(number)  # else a full disk, tried a hundred times a second, would fill with empty files
             raise
         self._sizes[number] = before + len(data)
 
@@ -287,6 +295,7 @@ class Spool:
         path = self._path(number)
         if number in self._damaged:
             path.rename(path.with_suffix(".damaged"))
+            self._damaged.discard(number)
         else:
             path.unlink()
         del self._sizes[number]

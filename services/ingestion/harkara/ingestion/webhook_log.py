@@ -161,6 +161,9 @@ class WebhookLog:
         if self._broker.ready() is not None:
             return False
         batch = await self._on_disk(partial(spool.read, REPLAY_BYTES))
+        if batch.damaged_bytes:
+            metrics.SPOOL_DAMAGED.inc(batch.damaged_bytes)
+            log.error("spool_damaged", damaged_bytes=batch.damaged_bytes)
         if not await self._written(batch):
             return False
         await self._on_disk(partial(spool.replayed, batch))
@@ -177,20 +180,25 @@ class WebhookLog:
         except Unavailable:
             return False
         except TooLarge:
-            return await self._one_by_one(batch)
+            for kept in batch.kept:
+                while not await self._written_alone(kept):  # noqa: ASYNC110  Kafka has no event to wait for
+                    await asyncio.sleep(RETRY_SECONDS)
         return True
 
-    async def _one_by_one(self, batch: Batch) -> bool:
-        for kept in batch.kept:
-            try:
-                await self._broker.write(self._records(kept))
-            except Unavailable:
-                return False
-            except TooLarge:
-                assert self._spool is not None
-                path = await self._on_disk(partial(self._spool.set_aside, kept))
-                metrics.SPOOL_REFUSED.labels("too_large").inc()
-                log.error("webhook_set_aside", file=path.name)
+    async def _written_alone(self, kept: Kept) -> bool:
+        """Write one, or set it aside; False where Kafka did not take it. A refusal spoils the producer for the next
+        one, so a batch with a refusal in it would never be done if each error began it anew."""
+        if self._broker.ready() is not None:
+            return False
+        try:
+            await self._broker.write(self._records(kept))
+        except Unavailable:
+            return False
+        except TooLarge:
+            assert self._spool is not None
+            path = await self._on_disk(partial(self._spool.set_aside, kept))
+            metrics.SPOOL_REFUSED.labels("too_large").inc()
+            log.error("webhook_set_aside", file=path.name)
         return True
 
     def _records(self, kept: Kept) -> Sequence[Output | RawOutput]:

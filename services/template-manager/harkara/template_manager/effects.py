@@ -53,9 +53,10 @@ class TokenMissing(Exception):
     """No number of the account has an access token where the policy says."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Accounts:
-    """The accounts of the policy's numbers, and the partition of each."""
+    """The accounts of the policy's numbers, and the partition of each. The policy may become another one: whoever reads
+    the lists and whoever makes the clients go by the same."""
 
     governance: Governance
     partitions: int
@@ -171,7 +172,7 @@ class Reader:
 
     def follow(self, governance: Governance) -> None:
         """Go by this policy from now on."""
-        self._accounts = Accounts(governance, self._settings.partitions)
+        self._accounts.governance = governance
 
     def heard(self, waba_id: str) -> None:
         """Something was told of the account: its list is read soon."""
@@ -310,7 +311,7 @@ def seen_in_list(waba_id: str, listed: dict[str, object], asked_at: datetime) ->
             content_hash=content_hash(node),
             reason=None if told is None else Reason(code=told[:64], text="Meta's review rejected it."),
         )
-    except ValidationError:
+    except (ValidationError, TypeError):  # also where a component is put together otherwise than Meta describes
         return None
 
 
