@@ -33,6 +33,7 @@ INPUT = Topic("fold-in", (AuditRecord,), "subject", "source", ("test",), ("test"
 STATE = Topic("fold-state", (AuditRecord,), "subject", "source", ("test",), ("test",), compacted=True)
 PARTITIONS = 2
 GROUP = "fold"
+KEPT = {"retention.ms": "-1"}  # fed records bear 1970's time: a broker 30 s old would delete them before they are read
 
 
 def settings_for(bootstrap: str, prefix: str, data_dir: Path, instance: str = "test-0") -> ServiceSettings:
@@ -57,7 +58,9 @@ async def create(settings: ServiceSettings, topics: Iterable[Topic], **state_con
     await admin.start()
     try:
         extra = {STATE.name: {"cleanup.policy": "compact"} | state_configs}
-        wanted = [NewTopic(settings.kafka.topic(t), PARTITIONS, 1, topic_configs=extra.get(t.name, {})) for t in topics]
+        wanted = [
+            NewTopic(settings.kafka.topic(t), PARTITIONS, 1, topic_configs=KEPT | extra.get(t.name, {})) for t in topics
+        ]
         response = await admin.create_topics(wanted)
         assert [code for _, code, _ in response.topic_errors] == [0] * len(wanted)
     finally:

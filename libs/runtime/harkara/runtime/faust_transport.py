@@ -6,6 +6,10 @@ missing offset. Seen here in one of ten starts with a backlog and a changelog to
 recovery ends (`faust_table.GatedRecovery`), every partition is sought explicitly, and a commit never passes an offset
 that was not processed; where one stays missing, the process ends and reads it again.
 
+What Kafka itself deleted before it was read (retention goes by the record's own timestamp, so an old one may live for
+seconds) cannot be read again: then the position goes to the first record that is left, and that is said aloud. Silent,
+it looks like a projection that stands still: ready, at its end, and nothing folded.
+
 Its consumer runs in a thread of its own, which Faust leaves behind where the app crashes or is cancelled: stopping it
 then fails, or waits for an answer that no longer comes. Here the thread is always asked to end, and waited for.
 """
@@ -20,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from faust.transport.drivers import aiokafka as driver
 from mode.threads import WorkerThread
+from prometheus_client import Counter
 
 if TYPE_CHECKING:
     from harkara.runtime.faust_app import ProjectionApp
@@ -27,6 +32,12 @@ if TYPE_CHECKING:
 MISSING_SECONDS = 30.0  # a fold's longest wait is 15 s, for a DLQ's acknowledgement; then the event is not coming
 LEAVE_SECONDS = 6.0  # for the thread to leave its group; a rebalance under way may keep it longer
 END_SECONDS = 2.0  # beyond that, for the thread to end once nothing else holds it
+
+EXPIRED = Counter(
+    "harkara_projection_expired_total",
+    "Events that Kafka deleted before they were folded, found when reading begins. More than 0: state is missing them.",
+    ["projection"],
+)
 
 log = structlog.get_logger()
 
@@ -64,6 +75,7 @@ class ProjectionConsumer(driver.Consumer):
         self._idle = asyncio.Event()
         self._idle.set()
         self._missing_since: dict[Any, tuple[int, float]] = {}
+        self._told_until: dict[Any, int] = {}
 
     async def idle(self) -> None:
         """Wait for the fetch under way, at most a second; with the flow stopped no other begins."""
@@ -77,9 +89,26 @@ class ProjectionConsumer(driver.Consumer):
         for tp in streams:
             committed = self._committed_offset[tp] or 0
             floor = max(committed, first[tp])
+            if floor > committed:
+                self._tell_expired(tp, committed, floor)
             if not committed or floor > committed:
                 await self.seek_wait({tp: floor})
             self._committed_offset[tp] = floor
+
+    def _tell_expired(self, tp: Any, committed: int, first: int) -> None:
+        """Once, though each rebalance comes here: the committed offset stays where it is until an event is folded.
+
+        Nothing committed: those before may have been folded long ago, or never; then none is counted.
+        """
+        unread, self._told_until[tp] = first - max(committed, self._told_until.get(tp, 0)), first
+        if unread <= 0:
+            return
+        where = {"projection": self.app.projection, "topic": tp.topic, "partition": tp.partition, "first": first}
+        if not committed:
+            log.warning("reading_begins_after_expired_events", **where)
+            return
+        EXPIRED.labels(self.app.projection).inc(unread)
+        log.error("events_expired_unread", **where, committed=committed, events=unread)
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
         self._idle.clear()
