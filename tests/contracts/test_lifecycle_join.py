@@ -66,7 +66,7 @@ def folded(all_events: list[MessageLifecycle]) -> State:
     return {key: value for key, value in state.items() if key != "version"}
 
 
-@pytest.mark.req("WHK-6")
+@pytest.mark.req("WHK-6", "B3")
 @settings(max_examples=400, deadline=None)
 @given(st.lists(events(), min_size=1, max_size=9), st.randoms(use_true_random=False), st.data())
 def test_every_permutation_and_repetition_converges(

@@ -83,8 +83,8 @@ async def test_a_profile_changes_while_the_lanes_work_and_a_wrong_file_changes_n
 async def test_what_people_write_slows_the_number_and_a_restart_needs_no_offset_of_it(
     kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> None:
-    """A flood of incoming messages takes at most three quarters of a second: of ten calls at least seven. Three of
-    these flooded seconds' calls have room in one without."""
+    """A flood of incoming messages takes at most three quarters of a second, seven of ten calls: what takes 1.9 s
+    without it takes 6 s."""
     async with stack(kafka_bootstrap, topic_prefix, tmp_path) as made:
         profiled(made, (made.folder / "governance.yaml").read_text("utf-8"), one="ten", two="ten")
         first = await made.dispatcher()
@@ -106,8 +106,8 @@ async def test_what_people_write_slows_the_number_and_a_restart_needs_no_offset_
         stop.set()
         await flood
         called = await calls(made)
-        assert span(called, "flooded") > 2 * span(called, "quiet")
-        assert span(called, "flooded") > 19 / 10 * 1.8
+        assert span(called, "flooded") > span(called, "quiet")
+        assert span(called, "flooded") > 2 * 19 / 10
 
 
 @pytest.mark.req("DSP-15")

@@ -51,6 +51,7 @@ def test_honest_writing_is_left_alone(text: str) -> None:
     assert disguise(text) is None
 
 
+@pytest.mark.req("CMP-11")
 @pytest.mark.parametrize(
     ("text", "code", "positions"),
     [

@@ -273,6 +273,22 @@ def test_a_flood_of_incoming_messages_slows_a_number_and_does_not_silence_it() -
     assert sent / 20 == pytest.approx(80 * (1 - INBOUND_SHARE), rel=0.1)
 
 
+@pytest.mark.parametrize("every_ms", [20, 140, 500, 900])
+def test_a_flood_that_comes_in_heaps_keeps_its_places(every_ms: int) -> None:
+    """A fetch from Kafka brings many at once; between two of them the number does not call as if nobody wrote."""
+    pace = paced(ONE, Limits(per_second=10))
+    sent = 0
+    for now_ms in range(20_000):
+        now = START + now_ms / 1000
+        if now_ms % every_ms == 0:
+            for place in range(50 * every_ms // 1000):
+                pace.note_inbound(now + place / 1e6)
+        if pace.next_at() <= now:
+            pace.note(now)
+            sent += 1
+    assert sent / 20 == pytest.approx(10 - int(10 * INBOUND_SHARE), abs=0.5)
+
+
 def test_a_copy_goes_its_own_way() -> None:
     pace = paced(ONE, limits_of(BUILT_IN_PROFILES["trust-level"]))
     run(pace, [(0.0, True)] * 40)

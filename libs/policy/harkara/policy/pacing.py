@@ -27,7 +27,7 @@ AHEAD_SECONDS = 0.03
 """How long before its start a fast number's call is decided: as long as two group commits are apart and one takes. So
 its attempt is journaled when its time comes, and no time is lost to a commit."""
 FAST_PER_SECOND = 300  # from here on several calls fall between two commits
-TIMER_SECONDS = 0.001  # how coarse the event loop's clock is: a call decided ahead that starts this late is on time
+TIMER_SECONDS = 0.005  # a call decided ahead that starts this late is on time: its way to Meta varies by more
 REST_COST = 0.03  # share of the rate given up for rests
 VARIATION_MARGIN = 0.08  # above what is asked for: the window, where it waits, takes some of the variation back
 INBOUND_SHARE = 0.75  # of a second's calls at most: a flood of incoming messages slows a number, it does not silence it
@@ -124,17 +124,25 @@ class Pace:
         self.second.began(noted, at)
 
     def note_inbound(self, at: float) -> None:
-        """A message came in at `at`: Meta counts it into the number's throughput. It takes a place in the second."""
+        """A message came in at `at`: Meta counts it into the number's throughput. It takes a place in the second.
+
+        Of a flood the newest are kept: its places stay taken for as long as it lasts, and not only until the first of
+        them are a second old.
+        """
         full = self.limits.per_second
         if not full:
             return
         while self.inbound and self.inbound[0] <= at - 1.0:
             self.inbound.popleft()
-        if len(self.inbound) < int(full * INBOUND_SHARE):
-            self.inbound.append(at)
-            self.second.add(at)
-            if self.rate(at) >= full:  # a rate that Meta's refusals have shown is what was left beside the incoming
-                self._space(at, 1 / full)
+        flooded = len(self.inbound) >= int(full * INBOUND_SHARE)
+        if flooded and self.inbound:
+            self.second.forget(self.inbound.popleft())
+        elif flooded:
+            return
+        self.inbound.append(at)
+        self.second.add(at)
+        if not flooded and self.rate(at) >= full:  # a rate that Meta's refusals have shown is what was left beside it
+            self._space(at, 1 / full)
 
     def forget(self, at: float, media: bool = False) -> None:
         """The attempt noted at `at` surely never left: its place in the windows is free again."""
