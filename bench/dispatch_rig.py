@@ -312,10 +312,17 @@ class Rig:
 
 @contextlib.contextmanager
 def rig(
-    bootstrap: str, folder: Path, numbers: Sequence[str], profile: str, *, pool: str | None = None, **graph: Any
+    bootstrap: str,
+    folder: Path,
+    numbers: Sequence[str],
+    profile: str,
+    *,
+    pool: str | None = None,
+    partitions: int = PARTITIONS,
+    **graph: Any,
 ) -> Iterator[Rig]:
     """A prepared rig, its processes stopped at the end."""
-    made = Rig(bootstrap, folder, numbers, profile, pool)
+    made = Rig(bootstrap, folder, numbers, profile, pool, partitions)
     try:
         made.prepare(**graph)
         yield made

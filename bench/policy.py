@@ -71,9 +71,9 @@ def intent(index: int) -> SendIntent:
 
 
 def cleared(index: int) -> ClearedIntent:
-    wanted, now = intent(index), datetime.now(UTC)
+    wanted, now, person = intent(index), datetime.now(UTC), person_key(PEPPER.encode(), phone(index))
     return ClearedIntent(
-        intent=wanted, intent_hash=wanted.hash(), home=wanted.sender, person_key=person_key(PEPPER.encode(), wanted.to),
+        intent=wanted, intent_hash=wanted.hash(), home=wanted.sender, person_key=person,
         received_at=now, expires_at=now + timedelta(hours=20), policy_version="bench",
     )  # fmt: skip
 

@@ -34,6 +34,7 @@ KEYS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "person": lambda value: value["person_key"],
     "phone": lambda value: value["phone"],
     "subject": lambda value: value["subject"],
+    "portfolio": lambda value: value["portfolio_id"],
     "person and alias": lambda value: f"{value['person_key']}:{value['alias_key']}",
     "phone number id and person": lambda value: f"{value['phone_number_id']}:{value['person_key']}",
     "WABA id, name and language": lambda value: f"{value['waba_id']}/{value['name']}/{value['language']}",

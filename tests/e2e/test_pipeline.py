@@ -21,6 +21,7 @@ from harkara.contracts.topics import CLEARED_INTENTS, DISPATCH_ORDERS, MESSAGE_L
 from harkara.devstack.ports import DEFAULT_PORTS, free_ports, port_variable
 from harkara.devstack.stack import Stack, StackConfig
 from tests.e2e.checklist import a_run_is_previewed_rehearsed_sent_and_followed
+from tests.e2e.starter import what_init_says_comes_next_works_as_printed
 from tests.support.kafka import produce, read_all
 from tests.support.wait import eventually
 
@@ -63,7 +64,7 @@ async def status_of(client: httpx.AsyncClient, stack: Stack, message_id: str) ->
     return dict(answer.json()) if answer.status_code == 200 else {}
 
 
-@pytest.mark.req("DX-3", "ING-16", "ING-17", "ING-21", "CMP-8")
+@pytest.mark.req("DX-2", "DX-3", "ING-16", "ING-17", "ING-21", "CMP-8")
 @pytest.mark.req("DX-5", "ING-1", "ING-3", "ING-15", "SLA-1", "DSP-1", "RTW-1", "WHK-1", "DX-1", "TPL-3", "B13")
 async def test_a_run_a_single_send_and_a_kafka_producer_end_on_the_screen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kafka_bootstrap: str
@@ -77,6 +78,7 @@ async def test_a_run_a_single_send_and_a_kafka_producer_end_on_the_screen(
         await _kafka_producer_and_an_invalid_record(client, stack, kafka_bootstrap)
         await _opt_out_is_obeyed(client, stack)
         await a_run_is_previewed_rehearsed_sent_and_followed(client, stack, OPTED_OUT, auth(stack))
+        await what_init_says_comes_next_works_as_printed(stack, tmp_path / "starter")
         await _one_message_is_one_trace(stack, kafka_bootstrap)
         await _the_run_is_counted(client, stack)
     _no_personal_data_in_logs(tmp_path)
@@ -217,7 +219,7 @@ async def test_the_dispatcher_killed_in_the_middle_sends_nothing_twice_and_loses
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kafka_bootstrap: str
 ) -> None:
     async with running_stack(tmp_path, monkeypatch, kafka_bootstrap) as stack:
-        outcome = await demo(stack, 400, "dispatcher")
+        outcome = await demo(stack, 800, "dispatcher")  # five seconds of calls: the kill comes when half are accepted
         by_the_kill = [m for m in outcome.verdict.unknown if m in outcome.left_open]
         assert outcome.left_open, "the kill met calls under way"
         assert len(outcome.verdict.unknown) - len(by_the_kill) <= 2, "the scenario's resets, and nothing else"

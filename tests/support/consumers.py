@@ -16,25 +16,28 @@ from harkara.compliance_guard.carrying import Carrier
 from harkara.compliance_guard.core import projected
 from harkara.compliance_guard.effects import Answerer, Judge, Listener, Recorder
 from harkara.console.core import Placed, Record, newest, place
+from harkara.contracts import wamids
 from harkara.contracts.consent import ConsentEvent, ConsentState
 from harkara.contracts.event import Event
 from harkara.contracts.lifecycle import MessageLifecycle, State, advance
 from harkara.contracts.numbers import NumberCommand, NumberEvent
 from harkara.contracts.outcomes import MessageOutcome
 from harkara.contracts.persons import PersonAlias
+from harkara.contracts.portfolios import PortfolioEvent, PortfolioLease
 from harkara.contracts.runs import RunProgress, SendRun, SlaEvent
 from harkara.contracts.template_state import TemplateState
 from harkara.contracts.templates import TemplateEvent
 from harkara.contracts.topics import BY_NAME, CONSENT_STATE, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS, TEMPLATE_STATE
 from harkara.ingestion.app import emit, normaliser
 from harkara.ingestion.known import Known
-from harkara.message_state import core as message_state
 from harkara.message_state.reconciler import Numbers
 from harkara.outcome_notifier.core import body_of
 from harkara.outcome_notifier.effects import Teller
+from harkara.policy import portfolio
 from harkara.policy.known import Known as RouterKnown
 from harkara.policy.standings import Standings
 from harkara.quality_monitor import core as quality
+from harkara.quality_monitor.portfolios import Books
 from harkara.runtime.clock import ManualClock
 from harkara.sla_tracker import core as sla
 from harkara.sla_tracker.effects import Runs
@@ -46,6 +49,8 @@ from tests.support.lane_replay import (
     Lane,
     Recovery,
     lane_denials,
+    lane_leases,
+    lane_links,
     lane_numbers,
     lane_templates,
     lane_with_orders,
@@ -164,16 +169,16 @@ class MessageStates:
     """message-state's table, its waiting statuses, and what was dropped."""
 
     states: dict[str, State] = field(default_factory=dict)
-    rows: dict[str, message_state.Waiting] = field(default_factory=dict)
+    rows: dict[str, wamids.Waiting] = field(default_factory=dict)
 
     def state(self, message_id: str) -> State | None:
         return self.states.get(message_id)
 
-    def named(self, wamid: str) -> message_state.Named | None:
-        names = (name for state in self.states.values() for name in message_state.names(state))
+    def named(self, wamid: str) -> wamids.Named | None:
+        names = (name for state in self.states.values() for name in wamids.names(state))
         return next((owner for each, owner in names if each == wamid), None)
 
-    def waiting(self, wamid: str) -> message_state.Waiting | None:
+    def waiting(self, wamid: str) -> wamids.Waiting | None:
         return self.rows.get(wamid)
 
     def waiting_count(self) -> int:
@@ -182,14 +187,14 @@ class MessageStates:
     def take(self, example: Example) -> None:
         event = example.decoded().event
         assert isinstance(event, MessageLifecycle)
-        for change in message_state.decide(self, event, example.timestamp):
+        for change in wamids.decide(self, event, example.timestamp):
             match change:
-                case message_state.Changed(message_id, _, state, _):
+                case wamids.Changed(message_id, _, state, _):
                     self.states[message_id] = state
                     check_state(state)
-                case message_state.Waits(wamid, row):
+                case wamids.Waits(wamid, row):
                     self.rows[wamid] = row
-                case message_state.Dropped(cause):
+                case wamids.Dropped(cause):
                     raise AssertionError(f"{example} was dropped: {cause}")
 
     def seen(self) -> object:
@@ -292,6 +297,29 @@ def quality_recovers() -> Consumer:
     return Fold(apply, lambda: dict(rows))
 
 
+def ledger_books() -> Consumer:
+    """What lanes spent and want, into the ledgers of a partition."""
+    books = Books()
+
+    def apply(example: Example, event: Event) -> None:
+        assert isinstance(event, PortfolioEvent)
+        books.take(event, example.offset, example.timestamp.timestamp())
+        books.due([event.portfolio_id])
+
+    return Fold(apply, lambda: {each.portfolio_id: portfolio.lease_of(each) for each in books.ledgers.values()})
+
+
+def ledger_begins() -> Consumer:
+    """A ledger as a new owner begins it."""
+    begun: dict[str, object] = {}
+
+    def apply(example: Example, event: Event) -> None:
+        assert isinstance(event, PortfolioLease)
+        begun[example.name] = portfolio.begun_with(event)
+
+    return Fold(apply, lambda: dict(begun))
+
+
 @dataclass
 class Console:
     """Rows of the read side, each complete for its table."""
@@ -382,6 +410,7 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("person-identities", "compliance-guard"): guard_links,
     ("person-identities", "window-router"): router_knows,
     ("person-identities", "ingestion"): guard_remembers_links,
+    ("person-identities", "dispatcher"): lane_links,
     ("number-events", "quality-monitor"): quality_judges,
     ("number-events", "console"): Console,
     ("number-commands", "quality-monitor"): quality_judges,
@@ -404,6 +433,9 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("run-progress", "console"): Console,
     ("sla-events", "sla-tracker"): sla_knows,
     ("sla-events", "console"): Console,
+    ("portfolio-events", "quality-monitor"): ledger_books,
+    ("portfolio-leases", "quality-monitor"): ledger_begins,
+    ("portfolio-leases", "dispatcher"): lane_leases,
     ("audit-log", "console"): Console,
 }
 """(topic, reader) to a fresh consumer. A reader outside (upstream) has the schemas instead."""

@@ -8,18 +8,29 @@ from datetime import datetime
 from typing import Any, cast
 
 from harkara.contracts.envelope import decode
-from harkara.contracts.topics import CONSENT_STATE, DISPATCH_JOURNAL, NUMBER_STATE, TEMPLATE_STATE
+from harkara.contracts.event import Event
+from harkara.contracts.persons import PersonAlias
+from harkara.contracts.topics import (
+    CONSENT_STATE,
+    DISPATCH_JOURNAL,
+    NUMBER_STATE,
+    PERSON_IDENTITIES,
+    PORTFOLIO_LEASES,
+    TEMPLATE_STATE,
+)
 from harkara.dispatcher import journal
 from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import place_waiting, recover, start_calls, take_order
+from harkara.dispatcher.denials import Denials
 from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.inbound import hear
 from harkara.dispatcher.inbox import CommandArrived, EchoArrived, Inbox, OrderArrived
 from harkara.dispatcher.journal import Entry
+from harkara.dispatcher.leases import LeaseReplica
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.projection import implied
-from harkara.dispatcher.replicas import Denials, NumberStates
+from harkara.dispatcher.replicas import NumberStates
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.senders import facts_of, policy_of
 from harkara.dispatcher.state import LaneState
@@ -162,12 +173,37 @@ def lane_denials() -> Consumer:
     return replica(lambda key, event: denials._apply(CONSENT_STATE, key, event), lambda: dict(denials.by_person))
 
 
+def lane_links() -> Consumer:
+    """Whose name is whose, and who is denied by it where every consent of the examples is known."""
+    denials, names = Denials(SETTINGS), set[str]()
+    for example in examples(CONSENT_STATE.name):
+        denials._apply(CONSENT_STATE, example.key, example.decoded().event)
+
+    def apply(key: str, event: Event | None) -> None:
+        assert isinstance(event, PersonAlias)
+        denials._apply(PERSON_IDENTITIES, key, event)
+        names.update((event.person_key, event.alias_key))
+
+    return replica(apply, lambda: (dict(denials.by_person), {name: denials.links.names(name) for name in names}))
+
+
 def lane_templates() -> Consumer:
     """What each template may do, and whose change was told."""
     changed: set[str] = set()
     states = NumberStates(SETTINGS, lambda _: None, changed.add)
     return replica(
         lambda key, event: states._apply(TEMPLATE_STATE, key, event), lambda: (dict(states.templates), set(changed))
+    )
+
+
+def lane_leases() -> Consumer:
+    """The units of each home, and the people who need none."""
+    told: set[tuple[str, str]] = set()
+    replica_ = LeaseReplica(SETTINGS, told.add)
+    leases = replica_.leases
+    return replica(
+        lambda key, event: replica_._apply(PORTFOLIO_LEASES, key, event),
+        lambda: (dict(leases.by_portfolio), {key: dict(known) for key, known in leases.known.items()}, set(told)),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from harkara.compliance_guard import core as guard
+from harkara.contracts import wamids
 from harkara.contracts.consent import ConsentEvent
 from harkara.contracts.event import Event
 from harkara.contracts.lifecycle import MessageLifecycle, State
@@ -26,7 +27,6 @@ from harkara.contracts.topics import CONSENT_STATE, PERSON_IDENTITIES, SERVICE_W
 from harkara.contracts.webhooks import InboundMessage, ServiceWindow, WebhookChange
 from harkara.ingestion.core import split
 from harkara.ingestion.normalise import normalise
-from harkara.message_state import core as message_state
 from harkara.policy.commands import Commands
 from harkara.policy.governance import Governance
 from harkara.policy.known import Known
@@ -46,8 +46,8 @@ class World:
     pepper: bytes
     now: datetime
     states: dict[str, State] = field(default_factory=dict)
-    rows: dict[str, message_state.Waiting] = field(default_factory=dict)
-    owners: dict[str, message_state.Named] = field(default_factory=dict)
+    rows: dict[str, wamids.Waiting] = field(default_factory=dict)
+    owners: dict[str, wamids.Named] = field(default_factory=dict)
     consent: dict[str, dict[str, Any]] = field(default_factory=dict)
     windows: dict[str, datetime] = field(default_factory=dict)
     aliases: dict[str, PersonAlias] = field(default_factory=dict)
@@ -66,11 +66,11 @@ class World:
         """The message's state."""
         return self.states.get(message_id)
 
-    def named(self, wamid: str) -> message_state.Named | None:
+    def named(self, wamid: str) -> wamids.Named | None:
         """Whose wamid it is."""
         return self.owners.get(wamid)
 
-    def waiting(self, wamid: str) -> message_state.Waiting | None:
+    def waiting(self, wamid: str) -> wamids.Waiting | None:
         """What waits under it."""
         return self.rows.get(wamid)
 
@@ -121,14 +121,14 @@ class World:
             self._consent(output.event.model_copy(update={"cancels_until": None}))  # that is when we got it
 
     def _step(self, event: MessageLifecycle) -> None:
-        for change in message_state.decide(self, event, self.now):
+        for change in wamids.decide(self, event, self.now):
             match change:
-                case message_state.Changed(message_id, _, state, _):
+                case wamids.Changed(message_id, _, state, _):
                     self.states[message_id] = state
-                    self.owners.update(message_state.names(state))
-                case message_state.Waits(wamid, row):
+                    self.owners.update(wamids.names(state))
+                case wamids.Waits(wamid, row):
                     self.rows[wamid] = row
-                case message_state.Dropped(cause):
+                case wamids.Dropped(cause):
                     raise AssertionError(f"a status was dropped: {cause}")
 
     def _consent(self, event: ConsentEvent) -> None:

@@ -10,8 +10,9 @@ from rich.console import Console as Terminal
 
 from harkara.cli.explain import explained
 from harkara.compliance_guard import core as guard
-from harkara.contracts.event import Decision, event_id
+from harkara.contracts.event import Decision, Reason, event_id
 from harkara.contracts.intents import ClearedIntent
+from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.numbers import NumberState
 from harkara.contracts.topics import AUDIT_LOG, MESSAGE_LIFECYCLE
 from harkara.policy.clearance import Question, Word, decide
@@ -130,3 +131,24 @@ async def test_another_policy_is_tried_on_what_was_decided_without_sending(conso
     assert (
         await console.http.get("/api/v1/decisions", params={"since": AT.isoformat(), "after": "x"})
     ).status_code == 422
+
+
+@pytest.mark.req("RTW-7")
+async def test_a_fallback_content_is_explained_by_what_meta_said_of_the_first(console: Console) -> None:
+    because = Reason(code="fallback_content", text="Attempt 2: the fallback content, because 131053.")
+    steps = [
+        ("attempting", 1, 7, None),
+        ("submitted", 1, -1, None),
+        ("queued", 2, 8, because),
+        ("attempting", 2, 9, None),
+    ]
+    events = [
+        MessageLifecycle(message_id="m-fallen-back", home=HOME, status=status, attempt=attempt, rank=rank,
+                         at=AT + timedelta(seconds=second), reason=reason)
+        for second, (status, attempt, rank, reason) in enumerate(steps)
+    ]  # fmt: skip
+    rows = [Output(MESSAGE_LIFECYCLE, HOME, HOME, e, f"fallen-{e.rank}-{e.status}", e.at, e.message_id) for e in events]
+    await console.write(rows)
+    answer = await console.until("/api/v1/messages/m-fallen-back/explain", lambda a: bool(a["turns"]))
+    assert [(turn["attempt"], turn["reason"]["code"]) for turn in answer["turns"]] == [(2, "fallback_content")]
+    assert because.text in shown(answer)

@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 
 from harkara.contracts.consent import ConsentState
+from harkara.contracts.event import event_id
 from harkara.contracts.numbers import NumberState
 from harkara.contracts.partition import partition_for
-from harkara.contracts.topics import CONSENT_STATE, DISPATCH_ORDERS, NUMBER_EVENTS, NUMBER_STATE, QUEUE_STATE
+from harkara.contracts.persons import PersonAlias, alias_record_key
+from harkara.contracts.topics import (
+    CONSENT_STATE,
+    DISPATCH_ORDERS,
+    NUMBER_EVENTS,
+    NUMBER_STATE,
+    PERSON_IDENTITIES,
+    QUEUE_STATE,
+)
 from tests.integration.dispatcher.stack import (
     NUMBERS,
     ONE,
@@ -124,6 +133,46 @@ async def test_no_call_is_made_for_a_person_who_refused(
         await eventually(lambda: made.all_are(["message-1"], "cancelled"))
         await eventually(lambda: made.all_are(["message-2"], "submitted"))
         assert await made.accepted() == {"message-2": 1}
+
+
+@pytest.mark.req("B17", "CMP-2")
+async def test_an_opt_out_under_the_user_id_stops_what_is_queued_by_phone_and_a_user_id_is_written_to(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """Whichever comes first; and nothing of it depends on the guard, which writes the word under the phone too."""
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path) as made:
+        await say(made, ONE, "paused", 1)
+        await made.dispatcher()
+        waiting = [order(f"message-{n}", to=f"+91999995600{n}") for n in range(3)]
+        user_ids = [event_id("user id", each.person_key) for each in waiting]
+        links = [
+            PersonAlias(person_key=each.person_key, alias_key=user_id, kind="user_id", at=datetime.now(UTC))
+            for each, user_id in zip(waiting, user_ids, strict=True)
+        ]
+        await made.send(waiting)
+        by_id = {"to": None, "user_id": "IN.20450000919999956009", "person_key": event_id("user id", "somebody")}
+        await made.send([order("message-4").model_copy(update=by_id)])
+        held = [f"message-{n}" for n in (0, 1, 2, 4)]
+        await eventually(lambda: made.all_are(held, "held"))
+        await link(made, links[0])
+        word = {"standing": "opted_out", "at": datetime.now(UTC), "event_id": "e1"}
+        for user_id in user_ids[:2]:
+            consent = ConsentState.model_validate({"person_key": user_id, "transactional": word})
+            await made.write(CONSENT_STATE, [(user_id, user_id, consent, None)])
+        await eventually(lambda: made.all_are(["message-0"], "cancelled"))
+        await link(made, links[1])
+        await link(made, links[2])
+        await eventually(lambda: made.all_are(["message-1"], "cancelled"))
+        await say(made, ONE, "open", 2)
+        await eventually(lambda: made.all_are(["message-2", "message-4"], "submitted"))
+        assert await made.accepted() == {"message-2": 1, "message-4": 1}
+        (entry,) = [each for each in await made.ledger() if each["opaque"] == "message-4.1"]
+        assert (entry["to"], entry["user_id"]) == ("919999956009", "IN.20450000919999956009")
+
+
+async def link(made: Stack, alias: PersonAlias) -> None:
+    """Two names of one person, as the normaliser tells them."""
+    await made.write(PERSON_IDENTITIES, [(alias.person_key, alias_record_key(alias), alias, None)])
 
 
 async def test_a_lost_answer_is_in_doubt_until_a_status_names_it(

@@ -63,6 +63,7 @@ class _Breaking:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.state = LaneState()
 
     async def take(self) -> dict[str, int]:
         self.told.append("take")

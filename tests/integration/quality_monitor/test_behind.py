@@ -75,7 +75,7 @@ async def test_an_hours_backlog(kafka_bootstrap: str, topic_prefix: str, tmp_pat
     policy.write_text(GOVERNANCE)
     settings = await isolated(Settings, kafka_bootstrap, topic_prefix, tmp_path, governance_file=policy)
     await write(settings, an_hour(datetime.now(UTC) - HOUR))
-    projection, _ = components(settings, SystemClock(), Meta().client_of)  # without the poll: only what was said then
+    projection, *_ = components(settings, SystemClock(), Meta().client_of)  # without the poll: only what was said then
     async with running([projection]):
         await ready([projection])
 

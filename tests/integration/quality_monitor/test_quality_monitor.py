@@ -14,7 +14,15 @@ import pytest
 from harkara.contracts.event import Event, event_id
 from harkara.contracts.numbers import NumberCommand, NumberEvent, NumberState
 from harkara.contracts.partition import partition_for
-from harkara.contracts.topics import NUMBER_COMMANDS, NUMBER_EVENTS, NUMBER_STATE, Topic
+from harkara.contracts.portfolios import UNLIMITED, PortfolioEvent, PortfolioLease
+from harkara.contracts.topics import (
+    NUMBER_COMMANDS,
+    NUMBER_EVENTS,
+    NUMBER_STATE,
+    PORTFOLIO_EVENTS,
+    PORTFOLIO_LEASES,
+    Topic,
+)
 from harkara.graph_api.client import GraphClient
 from harkara.graph_simulator import settings as simulator_settings
 from harkara.graph_simulator.app import build_app, build_simulator
@@ -39,7 +47,9 @@ pools:
   - {name: advisors, numbers: ["100000000000002", "100000000000003"]}
 compliance: {consent_mode: opt_out}
 telemetry: {health_poll_seconds: 5}
+portfolios: [{id: "998877665544332", limit: 250}]
 """
+PORTFOLIO = "998877665544332"
 ONE, TWO, THREE = "100000000000001", "100000000000002", "100000000000003"
 TOKENS = {ONE: "EAATEST-one", TWO: "EAATEST-two", THREE: "EAATEST-three"}
 
@@ -65,6 +75,11 @@ class Meta:
             return self.tokens[number.phone_number_id]
 
         return GraphClient("http://graph", "v26.0", token, transport=self.transport)
+
+    async def limit(self, tier: str) -> None:
+        async with httpx.AsyncClient(transport=self.transport, base_url="http://graph") as http:
+            told = await http.post(f"/_simulator/portfolios/{PORTFOLIO}", json={"messaging_limit": tier})
+            told.raise_for_status()
 
     async def change(self, phone_number_id: str, **change: Any) -> None:
         async with httpx.AsyncClient(transport=self.transport, base_url="http://graph") as http:
@@ -116,6 +131,27 @@ def verdicts_are(settings: Settings, **wanted: str) -> Callable[[], Any]:
     return as_wanted
 
 
+async def lease(settings: Settings) -> PortfolioLease | None:
+    """The newest one."""
+    records = await read_all(settings.kafka.bootstrap, settings.kafka.topic(PORTFOLIO_LEASES))
+    found = [PortfolioLease.model_validate_json(record.value or b"") for record in records]
+    return max(found, key=lambda each: each.version, default=None)
+
+
+def lease_says(settings: Settings, limit: int, **granted: int) -> Callable[[], Any]:
+    async def so() -> bool:
+        newest = await lease(settings)
+        units = {} if newest is None else {home: account.granted for home, account in newest.homes.items()}
+        return newest is not None and newest.limit == limit and units == granted
+
+    return so
+
+
+async def want(settings: Settings, home: str, wanted: int) -> None:
+    fields = {"portfolio_id": PORTFOLIO, "kind": "wanted", "at": datetime.now(UTC), "home": home, "wanted": wanted}
+    await say(settings, PORTFOLIO_EVENTS, PORTFOLIO, PortfolioEvent.model_validate(fields))
+
+
 @pytest.mark.req("FHL-1", "FHL-2")
 async def test_metas_answers_become_verdicts_and_only_an_operator_ends_a_block(settings: Settings) -> None:
     meta = Meta()
@@ -126,11 +162,16 @@ async def test_metas_answers_become_verdicts_and_only_an_operator_ends_a_block(s
             return {state.availability for state in (await states(settings)).values()} == {"AVAILABLE"}
 
         await eventually(all_available, timeout_seconds=30)
+        await eventually(lease_says(settings, UNLIMITED), timeout_seconds=30)  # Meta's word stands above the policy's
+        await meta.limit("TIER_50")
         await meta.change(ONE, health="BLOCKED")
         await meta.change(TWO, health="LIMITED")
         await meta.change(THREE, quality="RED")
         bad = verdicts_are(settings, n1="halted", n2="pause_proactive", n3="pause_proactive")
         await eventually(bad, timeout_seconds=30)
+        await eventually(lease_says(settings, 50), timeout_seconds=30)
+        await want(settings, "advisors", 70)
+        await eventually(lease_says(settings, 50, advisors=50), timeout_seconds=30)
         await meta.change(ONE, health="AVAILABLE")
         await meta.change(TWO, health="AVAILABLE")
         await meta.change(THREE, quality="GREEN")
@@ -139,6 +180,8 @@ async def test_metas_answers_become_verdicts_and_only_an_operator_ends_a_block(s
         meta.asked.clear()
         await eventually(lambda: ONE in meta.asked, timeout_seconds=60)
         assert (await states(settings))[ONE].verdict == "halted"
+        await want(settings, "other", 5)  # the new owner knows that all is granted
+        await eventually(lease_says(settings, 50, advisors=50, other=0), timeout_seconds=30)
         await operator(settings, "resume", ONE, ONE)
         await eventually(verdicts_are(settings, n1="open", n2="open", n3="open"), timeout_seconds=30)
     assert (await states(settings))[ONE].by == "operator:asha"

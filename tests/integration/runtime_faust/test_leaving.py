@@ -10,10 +10,22 @@ from typing import Any
 import pytest
 from mode.threads import WorkerThread
 
+from harkara.contracts.topics import SEND_COMMANDS
 from harkara.runtime.faust_app import ProjectionApp
 from harkara.runtime.faust_component import FaustComponent
 from harkara.runtime.settings import ServiceSettings
-from tests.integration.runtime_faust.test_faust_app import GROUP, INPUT, STATE, create, keep_and_count, settings_for
+from tests.integration.runtime_faust.test_faust_app import (
+    GROUP,
+    INPUT,
+    STATE,
+    committed,
+    create,
+    expect_published,
+    feed,
+    keep_and_count,
+    record,
+    settings_for,
+)
 from tests.support.wait import eventually
 
 
@@ -107,3 +119,19 @@ async def test_cancelled_while_its_group_changes_hands(settings: ServiceSettings
     assert await end(one) < 15
     assert await end(two) < 15
     assert first.nothing_is_left() and second.nothing_is_left()
+
+
+async def test_told_to_end_it_commits_what_it_has_folded_and_leaves_whatever_number_of_topics_it_folds(
+    settings: ServiceSettings,
+) -> None:
+    await create(settings, [SEND_COMMANDS])
+
+    def define(app: ProjectionApp) -> None:
+        keep_and_count(app)
+        app.fold(SEND_COMMANDS, lambda incoming: None)
+
+    task = asyncio.create_task(FaustComponent(settings, GROUP, define).run())
+    await feed(settings, [record(n) for n in range(6)])
+    await eventually(expect_published(settings, {f"s{n}" for n in range(6)}, task), timeout_seconds=60)
+    assert await end(task) < 5
+    assert await committed(settings) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.wait import eventually
 
 AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
 DEADLINE = AT + timedelta(minutes=5)
+SEED = 20261121
 HOMES = ("pool-a", "100000000000001", "100000000000002")
 
 
@@ -127,3 +129,34 @@ async def test_a_run_is_counted_and_spoken_of_over_a_restart(settings: Settings)
     late, done = await said(settings)
     assert (late.percent_on_time, late.delivered, late.ended, late.expected) == (33.33, 25, 29, 30)
     assert (done.delivered, done.ended) == (25, 30)
+
+
+@pytest.mark.req("SLA-1")
+@pytest.mark.req("WHK-8")
+async def test_statuses_without_callback_data_count_once_in_any_order_and_over_a_restart(settings: Settings) -> None:
+    clock = RunningClock(AT)
+    await accept(settings, "r-2", 12)
+    await feed(settings, [event(n, "received", 0, run_id="r-2") for n in range(12)])
+    named = [event(n, "submitted", 1, attempt=1, wamid=f"wamid.{n}") for n in range(12)]
+    anonymous = [
+        event(n, status, seconds, attempt=1, message_id=None, wamid=f"wamid.{n}")
+        for n in range(14)  # the last two are of messages that nobody names
+        for status, seconds in (("sent", 2), ("delivered", 3 if n % 2 else 301))
+    ]
+    first, second = [*named[:3], *anonymous[6:]] * 2, [*named[3:], *anonymous[:6]] * 2
+    for half in (first, second):
+        random.Random(SEED).shuffle(half)
+    await feed(settings, first)
+    async with running(components(settings, clock)):
+
+        async def only_those_that_are_named() -> bool:
+            return (await totals(settings, "r-2"))[3] == {"received": 9, "submitted": 3}
+
+        await eventually(only_those_that_are_named, timeout_seconds=60)
+    await feed(settings, second)
+    async with running(components(settings, clock)):
+
+        async def each_once() -> bool:
+            return await totals(settings, "r-2") == (12, 6, 12, {"delivered": 12})
+
+        await eventually(each_once, timeout_seconds=60)

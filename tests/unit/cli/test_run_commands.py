@@ -146,6 +146,16 @@ def test_how_a_run_stands(far: Far) -> None:
     assert far.run("run", "status", "r-2").exit_code == 1
 
 
+def test_without_an_id_the_newest_run_is_meant(far: Far) -> None:
+    far.answers["/api/v1/runs?limit=1"] = (200, {"runs": []})
+    nothing = far.run("run", "status")
+    assert (nothing.exit_code, nothing.output) == (1, "no run has been accepted yet\n")
+    far.answers["/api/v1/runs?limit=1"] = (200, {"runs": [{"runId": "r-9"}]})
+    far.answers["/api/v1/runs/r-9"] = (200, STANDS)
+    result = far.run("run", "status")
+    assert result.exit_code == 0 and "morning is paused" in result.output
+
+
 def test_consent(far: Far) -> None:
     far.answers["/api/v1/consent/+919999900011"] = 200, SAID
     far.answers["/api/v1/consent"] = 202, {"personKey": "p" * 32}

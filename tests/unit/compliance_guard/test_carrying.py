@@ -19,6 +19,7 @@ from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.persons import PersonAlias
 from harkara.contracts.topics import CONSENT_STATE, INBOUND_MESSAGES, PERSON_IDENTITIES, SEND_INTENTS
 from harkara.contracts.webhooks import InboundMessage
+from harkara.policy.governance import Governance
 from harkara.policy.standings import Standings
 from harkara.runtime.clock import ManualClock
 from harkara.runtime.loop import Incoming
@@ -70,17 +71,20 @@ class Guard:
             self.fold(event)
         return found
 
-    def refuses(self, to: str = PHONE) -> str | None:
-        """The code of the refusal of an intent to that phone."""
+    def refuses(
+        self, to: str | None = PHONE, user_id: str | None = None, governance: Governance = GOVERNANCE
+    ) -> str | None:
+        """The code of the refusal of an intent to that phone or user id."""
         intent = SendIntent(
             message_id="m-alias-0001",
             sender=SENDER,
             to=to,
+            user_id=user_id,
             category="utility",
             content=Text(body="hello"),
             producer="t",
         )
-        judge = Judge(GOVERNANCE, PEPPER, self.standings, ManualClock(NOW))
+        judge = Judge(governance, PEPPER, self.standings, ManualClock(NOW))
         for output in judge.judge(record(intent, SEND_INTENTS)):
             if isinstance(output.event, MessageLifecycle) and output.event.status == "rejected":
                 assert output.event.reason is not None
@@ -184,11 +188,77 @@ def test_a_stop_by_user_id_is_recorded_under_the_phone_too_where_the_lanes_look(
         assert output.event.cancels_until == NOW
 
 
+@pytest.mark.req("B17", "CMP-1")
+@pytest.mark.parametrize("link_first", [True, False])
+def test_a_stop_by_phone_refuses_what_is_for_the_user_id(link_first: bool) -> None:
+    guard = Guard()
+    if link_first:
+        guard.links(link())
+    guard.says(P, "opted_out", 1)
+    assert (guard.refuses(None, USER_ID) == "opted_out") is link_first
+    guard.links(link())
+    assert guard.refuses(None, USER_ID) == guard.refuses(PHONE) == "opted_out"
+    guard.says(P, "opted_in", 2)
+    assert guard.refuses(None, USER_ID) is None
+
+
+@pytest.mark.req("B17")
+@pytest.mark.parametrize("refused", [P, U])
+def test_an_intent_that_gives_both_names_is_refused_for_a_word_under_either(refused: str) -> None:
+    guard = Guard()
+    guard.says(refused, "opted_out", 1)
+    assert guard.refuses(PHONE, USER_ID) == "opted_out"
+    assert (guard.refuses(PHONE), guard.refuses(None, USER_ID)) == (
+        ("opted_out", None) if refused == P else (None, "opted_out")
+    )
+
+
+@pytest.mark.req("B17")
+def test_of_a_number_that_changed_hands_a_user_id_knows_what_its_own_owner_said() -> None:
+    """The person moved to another number and kept the id; somebody else has the old number now."""
+    guard = Guard()
+    for alias in (link(), link(person=P2), link("number_changed", P2, P, NOW + timedelta(minutes=5))):
+        guard.links(alias)
+    guard.says(P, "opted_out", 9)
+    assert (guard.refuses(PHONE), guard.refuses(None, USER_ID)) == ("opted_out", None)
+    guard.says(P2, "opted_out", 9)
+    assert guard.refuses(None, USER_ID) == "opted_out"
+    guard.says(P, "opted_in", 10)
+    assert guard.refuses(PHONE) is None, "what the former owner says now is not the new one's word"
+
+
+@pytest.mark.req("B17")
+def test_who_is_on_the_do_not_message_list_is_so_under_every_name() -> None:
+    compliance = GOVERNANCE.compliance.model_copy(update={"do_not_message": (P,)})
+    listed = Governance.model_validate(GOVERNANCE.model_dump() | {"compliance": compliance.model_dump()})
+    guard = Guard()
+    assert guard.refuses(None, USER_ID, listed) is None
+    guard.links(link())
+    assert guard.refuses(None, USER_ID, listed) == guard.refuses(PHONE, None, listed) == "do_not_message"
+
+
 def inbound(text: str, *, age: timedelta = timedelta(0), phone: str | None = None) -> InboundMessage:
     return InboundMessage(
         wamid="wamid.1", phone_number_id=SENDER, home=GOVERNANCE.home_of(SENDER) or SENDER, from_phone=phone,
         person_key=U if phone is None else P, kind="text", text=text, sent_at=NOW - age, received_at=NOW,
     )  # fmt: skip
+
+
+@pytest.mark.req("B17")
+def test_who_is_on_the_do_not_message_list_is_not_answered_under_another_name() -> None:
+    compliance = GOVERNANCE.compliance.model_copy(update={"do_not_message": (P,)})
+    listed = Governance.model_validate(GOVERNANCE.model_dump() | {"compliance": compliance.model_dump()})
+    guard = Guard()
+    hidden = inbound("STOP").model_copy(update={"user_id": USER_ID})
+
+    def answered() -> list[str]:
+        answerer = Answerer(listed, guard.standings, ManualClock(NOW))
+        found = [each.event for each in answerer.answer(record(hidden, INBOUND_MESSAGES))]
+        return [event.status for event in found if isinstance(event, MessageLifecycle)]
+
+    assert answered() == ["received", "cleared"]
+    guard.links(link())
+    assert answered() == ["received", "rejected"]
 
 
 @pytest.mark.req("CMP-5")

@@ -94,7 +94,16 @@ def test_the_language_on_record_is_used_unless_the_word_has_its_own() -> None:
     assert told(answering(), inbound("STOP")) == TEXTS["en"]["stopped"]
 
 
-def test_who_is_blocked_or_has_no_phone_is_told_nothing_and_a_message_is_no_command() -> None:
+@pytest.mark.req("CMP-5", "B17")
+def test_who_has_no_phone_is_answered_under_the_user_id() -> None:
+    hidden = inbound("STOP", from_phone=None, user_id="IN.20451873365519208877")
+    answers = [each.event for each in answering().answer(incoming(hidden)) if isinstance(each.event, ClearedIntent)]
+    assert [(each.intent.to, each.intent.user_id) for each in answers] == [(None, "IN.20451873365519208877")]
+    assert answers[0].person_key == hidden.person_key
+    assert told(answering(), inbound("STOP", from_phone=None, user_id="somebody")) is None
+
+
+def test_who_is_blocked_or_has_no_name_is_told_nothing_and_a_message_is_no_command() -> None:
     assert told(answering(word("blocked")), inbound("STOP")) is None
     assert told(answering(), inbound("STOP", from_phone=None)) is None
     assert told(answering(), inbound("Good morning")) is None

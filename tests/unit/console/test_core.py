@@ -21,6 +21,7 @@ from harkara.console.core import (
     percent,
     place,
     sum_counts,
+    views_of,
 )
 from harkara.console.store import migrations
 from harkara.contracts.envelope import Headers, encode
@@ -58,6 +59,27 @@ def test_an_event_is_known_by_its_source_and_id() -> None:
     placed = place(record(MESSAGE_LIFECYCLE, value, headers=headers), PEPPER)
     assert placed is not None
     assert (placed.row["source"], placed.row["event_id"]) == ("dispatcher", "e1")
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "views"),
+    [
+        ("messages", {"message_id": "m-1", "wamid": "w"}, {"message:m-1", "message:w"}),
+        ("message_events", {"message_id": "m-1", "wamid": None}, {"message:m-1"}),
+        ("message_events", {"message_id": None, "wamid": "w"}, {"message:w"}),
+        ("runs", {"run_id": "r-1"}, {"run:r-1", "overview"}),
+        ("run_progress", {"run_id": "r-1"}, {"run:r-1", "overview"}),
+        ("sla_events", {"run_id": "r-1"}, {"run:r-1", "overview"}),
+        ("audit", {"subject": "r-1"}, {"run:r-1", "message:r-1", "overview"}),
+        ("numbers", {}, {"overview"}),
+        ("queues", {}, {"overview"}),
+        ("dead_letters", {}, {"overview"}),
+        ("number_events", {}, set[str]()),
+    ],
+)
+def test_each_row_names_the_views_that_show_it(table: str, row: dict[str, str | None], views: set[str]) -> None:
+    (found,) = [each for each in TABLES if each.name == table]
+    assert views_of([Placed(found, row, record(MESSAGE_STATE, None))] * 2) == views
 
 
 @pytest.mark.parametrize("key", [b"wamid:wamid.X", b'"wamid:wamid.X"'])

@@ -11,9 +11,9 @@ import pytest
 from harkara.contracts.consent import ConsentEvent, ConsentState, advance_consent
 from harkara.contracts.event import Event
 from harkara.contracts.topics import CONSENT_STATE
+from harkara.dispatcher.denials import Denials
 from harkara.dispatcher.evolve import message_of, order_of
 from harkara.dispatcher.plan import last_gate
-from harkara.dispatcher.replicas import Denials
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
 from tests.unit.dispatcher.lanes import ONE, START, HandDriven, iso, order
 

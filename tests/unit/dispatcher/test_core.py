@@ -59,15 +59,16 @@ def test_the_same_id_with_another_intent_is_refused_and_changes_nothing(ended: b
     assert len(lane.attempts) == 1
 
 
-def test_a_message_is_remembered_for_seven_days_and_then_forgotten() -> None:
+@pytest.mark.parametrize("message_id", ["message-1", "priority", "throttle"])  # two begin other keys of the journal
+def test_a_message_is_remembered_for_seven_days_and_then_forgotten(message_id: str) -> None:
     lane = HandDriven()
-    lane.take(order())
-    lane.answer(ACCEPTED)
+    lane.take(order(message_id))
+    lane.answer(ACCEPTED, message_id)
     lane.round(6.9 * 86_400)
-    lane.take(order(at=lane.now))
+    lane.take(order(message_id, at=lane.now))
     assert len(lane.attempts) == 1
     lane.round(86_400)
-    assert {entry.key for entry in lane.journal if entry.data is None} == {"message-1", "message-1/s"}
+    assert {entry.key for entry in lane.journal if entry.data is None} == {message_id, f"{message_id}/s"}
     lane.crash()
     assert len(lane.state.horizon) == 0
 

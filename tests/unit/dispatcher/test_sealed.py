@@ -30,8 +30,9 @@ json = st.recursive(
     st.dictionaries(st.text(max_size=10), json, max_size=4),
 )
 def test_everything_comes_out_as_it_went_in(intent_hash: str, trace: str | None, content: dict[str, Any]) -> None:
-    sealed = seal(intent_hash, trace, content)
-    assert (hash_in(sealed), trace_in(sealed), content_in(sealed)) == (intent_hash, trace, content)
+    for packed in (True, False):
+        sealed = seal(intent_hash, trace, content, packed=packed)
+        assert (hash_in(sealed), trace_in(sealed), content_in(sealed)) == (intent_hash, trace, content)
 
 
 @pytest.mark.parametrize(("trace", "most"), [(TRACE, 85), (None, 60)])

@@ -81,6 +81,15 @@ def test_the_send_body_is_metas_sample(name: str, content: Content) -> None:
     assert build_message(TO, content, opaque) == wanted
 
 
+def test_to_a_user_id_goes_what_metas_sample_has() -> None:
+    wanted = sample("graph_req_send_template_to_bsuid") | {"biz_opaque_callback_data": "msg-00000001.1"}
+    content, user_id = Template(name="festival_offer", language="mr"), str(wanted["recipient"])
+    assert build_message(None, content, "msg-00000001.1", user_id=user_id) == wanted
+    assert "recipient" not in build_message(TO, content, "msg-00000001.1", user_id=user_id)
+    with pytest.raises(ValueError, match="neither"):
+        build_message(None, content, "msg-00000001.1")
+
+
 def test_named_values_carry_their_names() -> None:
     content = Template(name="festival_offer", language="mr", named={"first_name": "सुनीता", "discount": "20%"})
     body = build_message(TO, content, "msg-00000001.1")["template"]["components"][0]

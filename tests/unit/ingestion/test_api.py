@@ -467,3 +467,29 @@ async def test_the_api_describes_itself(running: Running) -> None:
     found = (await running.http.get("/openapi.json")).json()
     assert {"/api/v1/send", "/api/v1/send/batch", "/api/v1/runs"} <= found["paths"].keys()
     assert "multipart/form-data" in found["paths"]["/api/v1/runs"]["post"]["requestBody"]["content"]
+
+
+@pytest.mark.req("RTW-7")
+async def test_a_fallback_content(running: Running) -> None:
+    text = {"type": "text", "body": "Your document is at our desk."}
+    asked = {"to": TO, "template": TEMPLATE, "category": "utility", "sessionId": LONE, "fallbackContent": text}
+    more = {"fallbackAfterSeconds": 600, "duplicateOk": True, "fallbackIfUndeliverable": True}
+    assert (await running.post("/api/v1/send", asked | more)).status_code == 202
+    (intent,) = running.log.on("send-intents")
+    assert intent.fallback_content.body == text["body"]
+    assert (intent.fallback_after_seconds, intent.fallback_if_undeliverable) == (600, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"fallbackAfterSeconds": 600}, "fallback_content"),
+        ({"fallbackContent": {"type": "text", "body": "x"}, "fallbackAfterSeconds": 600}, "duplicate_ok"),
+        ({"fallbackContent": {"type": "image", "link": "https://example.test/a.gif"}}, "GIF"),
+    ],
+)
+async def test_a_fallback_content_that_makes_no_sense(running: Running, more: dict[str, Any], said: str) -> None:
+    asked = {"to": TO, "template": TEMPLATE, "category": "utility", "sessionId": LONE}
+    answer = await running.post("/api/v1/send", asked | more)
+    assert answer.status_code == 422 and said in answer.text
+    assert running.log.on("send-intents") == []

@@ -28,7 +28,7 @@ def test_a_single_message_names_language_zone_and_window() -> None:
         {"to": "+919999912345", "category": "utility", "template": TEMPLATE | {"variants": [HINDI]}, "language": "mr",
          "timeZone": "Asia/Kolkata", "sendWindow": "morning-advice"}
     )  # fmt: skip
-    intent = intent_of(body, message_id="m-abcdefgh", to=body.to, sender=SENDER, producer="tests")
+    intent = intent_of(body, message_id="m-abcdefgh", sender=SENDER, producer="tests")
     assert (intent.language, intent.time_zone, intent.send_window) == ("mr", "Asia/Kolkata", "morning-advice")
     assert isinstance(intent.content, Template) and intent.content.variants[0].language == "hi"
 

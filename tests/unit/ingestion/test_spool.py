@@ -176,6 +176,33 @@ def test_what_the_disk_loses_after_the_opening_ends_the_wait(tmp_path: Path) -> 
     spool.close()
 
 
+@pytest.mark.parametrize("damaged_frames", ["one", "the last", "all"])
+def test_a_segment_damaged_after_the_opening_is_kept_though_a_later_one_is_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged_frames: str
+) -> None:
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 1_000)
+    spool = Spool(tmp_path, MANY)
+    for each in some(60):
+        spool.append([each])
+    first, *others = segments(tmp_path)
+    assert others
+    data = bytearray(first.read_bytes())
+    starts = [begin for begin, _, _ in frames(bytes(data))]
+    hit = {"one": starts[2:3], "the last": starts[-1:], "all": starts}[damaged_frames]
+    for start in hit:
+        data[start + HEAD.size] ^= 1
+    first.write_bytes(data)
+    found: list[Kept] = []
+    while spool.waiting:
+        batch = spool.read(500)
+        found += batch.kept
+        spool.replayed(batch)
+    assert len(found) == 60 - len(hit)
+    assert first.with_suffix(".damaged").read_bytes() == bytes(data)
+    assert segments(tmp_path) == []
+    spool.close()
+
+
 def test_the_bound_holds_and_room_comes_back(tmp_path: Path) -> None:
     each = len(some(1)[0].frame())
     spool = Spool(tmp_path, 10 * each)

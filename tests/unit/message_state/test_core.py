@@ -10,8 +10,19 @@ from typing import Any
 import pytest
 
 from harkara.contracts.lifecycle import MessageLifecycle, State
-from harkara.message_state import core
-from harkara.message_state.core import Changed, Dropped, Named, Waiting, Waits, decide, has_expired, is_past, names
+from harkara.contracts.wamids import (
+    EVENTS_PER_WAMID,
+    Change,
+    Changed,
+    Dropped,
+    Named,
+    Waiting,
+    Waits,
+    decide,
+    has_expired,
+    names,
+)
+from harkara.message_state.core import is_past
 
 AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
 WAMID = "wamid.HBgMOTE5OTk5OTAwMDA1FQIAERgSQTE="
@@ -37,7 +48,7 @@ class Partition:
     def waiting_count(self) -> int:
         return len(self.rows)
 
-    def fold(self, event: MessageLifecycle) -> list[core.Change]:
+    def fold(self, event: MessageLifecycle) -> list[Change]:
         changes = decide(self, event, AT)
         for change in changes:
             if isinstance(change, Changed):
@@ -106,7 +117,7 @@ def test_the_waiting_rows_are_bounded() -> None:
     small = Partition()
     for n in range(40):
         small.fold(event("sent", n, message_id=None, attempt=1, wamid="w"))
-    assert len(small.rows["w"]["events"]) == core.EVENTS_PER_WAMID
+    assert len(small.rows["w"]["events"]) == EVENTS_PER_WAMID
 
 
 def test_a_wait_ends_after_seven_days() -> None:

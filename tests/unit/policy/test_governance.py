@@ -180,6 +180,19 @@ def test_a_number_may_have_a_way_out_of_its_own(tmp_path: Path) -> None:
         read(tmp_path, both)
 
 
+def test_a_portfolio_has_numbers_is_listed_once_and_has_a_limit(tmp_path: Path) -> None:
+    listed = '  - {id: "300000000000001", limit: 250}\n'
+    assert read(tmp_path, VALID + "portfolios:\n" + listed).portfolios[0].limit == 250
+    unlimited = listed.replace("250", "unlimited")
+    assert read(tmp_path, VALID + "portfolios:\n" + unlimited).portfolios[0].limit == "unlimited"
+    for wrong, why in (
+        (listed * 2, "listed twice"),
+        (listed.replace("300000000000001", "300000000000009"), "no number has the portfolio_id"),
+        (listed.replace("250", "0"), "greater than or equal to 1"),
+    ):
+        assert why in "\n".join(problems(tmp_path, VALID + "portfolios:\n" + wrong))
+
+
 @pytest.mark.parametrize(("length", "right"), [(64, True), (65, False)])
 def test_an_opt_out_word_has_at_most_64_characters(tmp_path: Path, length: int, right: bool) -> None:
     text = VALID + f"  opt_out_words: ['{'a' * length}']\n"

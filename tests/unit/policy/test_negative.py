@@ -1,7 +1,7 @@
 """What must not go, does not go, and says why: each case names its requirement row, and the rule that refuses it.
 
-Three tables: what the guard refuses, what the router refuses, and what the policy file may not say. Every refusal is
-made once more from what is kept of it, and must come out the same.
+Four tables: what the guard refuses, what the router refuses, what the lane refuses for what went before, and what the
+policy file may not say. Every refusal is made once more from what is kept of it, and must come out the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from harkara.contracts.event import Decision
+from harkara.contracts.intents import Category
 from harkara.policy.clearance import Question, Rejected, Word, decide, inputs_of
+from harkara.policy.contacts import Contact, refusal_of, rules_of
+from harkara.policy.contacts import decision_of as contact_decision
 from harkara.policy.explain import decided_again
 from harkara.policy.governance import load
 from harkara.policy.governance_file import GovernanceError
@@ -343,7 +346,101 @@ def test_the_router_refuses(case: Unroutable) -> None:
     assert kept is not None
     again = decided_again(Decision.model_validate_json(kept.model_dump_json(exclude_none=True)), governance)
     assert again.same and again.reason == reason
-    assert wanted.intent.to not in kept.model_dump_json()
+    assert wanted.intent.recipient not in kept.model_dump_json()
+
+
+@dataclass(frozen=True)
+class OneTooMany:
+    """One case of the lane: the hours ago, category and content of what went to the person before."""
+
+    row: str
+    code: str
+    rule: str
+    before: tuple[tuple[float, Category, str], ...]
+    policy: dict[str, Any]
+    category: Category = "marketing"
+    details: dict[str, str] = field(default_factory=dict)
+
+
+CAP, SAME = "compliance.frequency_caps", "compliance.duplicate_content"
+MARGIN_SECONDS = 14.0
+
+
+def capped(most: int, per_hours: float, purpose: str = "marketing") -> dict[str, Any]:
+    return {"frequency_caps": [{"purpose": purpose, "most": most, "per_hours": per_hours}]}
+
+
+WEEK = conduct(**capped(1, 168))
+TWO_SPANS = conduct(frequency_caps=[*capped(2, 24)["frequency_caps"], *capped(3, 168)["frequency_caps"]])
+TOGETHER = conduct(**capped(2, 24, "transactional"))
+TOLD_ONCE = conduct(duplicate_content={"within_hours": 24})
+CODES_TOO = conduct(duplicate_content={"within_hours": 1, "purposes": ["authentication"]})
+HELLO, OFFER = "00112233aabbccdd", "ffeeddccbbaa9988"
+LANE = [
+    OneTooMany("B25", "frequency_cap", CAP, ((1.0, "marketing", ""),), conduct(**capped(1, 24)),
+               details={"count": "1"}),
+    OneTooMany("B25", "frequency_cap", CAP, ((1.0, "marketing", ""), (23.9, "marketing", "")), conduct(**capped(2, 24)),
+               details={"most": "2", "per_hours": "24", "next_at": "2026-11-21T00:36:14+00:00"}),
+    OneTooMany("B25", "frequency_cap", CAP, ((24.0, "marketing", ""),), conduct(**capped(1, 24))),  # the margin
+    OneTooMany("B25", "frequency_cap", CAP, ((167.9, "marketing", ""),), WEEK),
+    OneTooMany("B25", "frequency_cap", CAP, ((30.0, "marketing", ""), (60.0, "marketing", ""), (1.0, "marketing", "")),
+               TWO_SPANS, details={"per_hours": "168", "count": "3"}),
+    OneTooMany("B25", "frequency_cap", CAP, ((2.0, "marketing", ""), (1.0, "marketing", ""), (60.0, "marketing", "")),
+               TWO_SPANS, details={"per_hours": "24", "count": "2"}),
+    OneTooMany("B25", "frequency_cap", CAP, ((1.0, "utility", ""), (2.0, "authentication", "")), TOGETHER, "service",
+               {"purpose": "transactional"}),
+    *(OneTooMany("B25", "frequency_cap", CAP, ((0.5, each, ""),), conduct(**capped(1, 1, each)), each)
+      for each in ("marketing", "utility", "authentication", "service")),
+    *(OneTooMany("CMP-7", "duplicate_content", SAME, ((1.0, each, HELLO),), TOLD_ONCE, each,
+                 {"earlier_message_id": "before-0"}) for each in ("marketing", "utility", "service")),
+    OneTooMany("CMP-7", "duplicate_content", SAME, ((3.0, "utility", HELLO), (2.0, "marketing", OFFER)), TOLD_ONCE),
+    OneTooMany("CMP-7", "duplicate_content", SAME, ((3.0, "marketing", HELLO), (2.0, "marketing", HELLO)), TOLD_ONCE,
+               details={"earlier_message_id": "before-1", "within_hours": "24"}),
+    OneTooMany("CMP-7", "duplicate_content", SAME, ((0.9, "authentication", HELLO),), CODES_TOO, "authentication"),
+]  # fmt: skip
+PASSING = [
+    ((), conduct(**capped(1, 24)), "marketing"),
+    (((24.01, "marketing", HELLO),), conduct(**capped(1, 24)), "marketing"),
+    (((1.0, "utility", HELLO),), conduct(**capped(1, 24)), "marketing"),
+    (((1.0, "marketing", HELLO),), conduct(**capped(1, 24)), "utility"),
+    (((1.0, "marketing", ""), (30.0, "marketing", "")), TWO_SPANS, "marketing"),
+    (((1.0, "marketing", HELLO), (1.0, "marketing", HELLO)), TOGETHER, "marketing"),
+    (((24.01, "utility", HELLO),), TOLD_ONCE, "utility"),
+    (((1.0, "utility", OFFER), (1.0, "utility", "")), TOLD_ONCE, "utility"),
+    (((0.1, "authentication", HELLO),), TOLD_ONCE, "authentication"),
+    (((0.1, "authentication", HELLO),), TOLD_ONCE, "utility"),
+]  # fmt: skip
+
+
+def went_before(before: tuple[tuple[float, Category, str], ...]) -> list[Contact]:
+    return [
+        Contact(f"before-{n}", NOW.timestamp() - hours * 3600, category, mark)
+        for n, (hours, category, mark) in enumerate(before)
+    ]
+
+
+@pytest.mark.parametrize("case", rows(LANE))
+def test_the_lane_refuses(case: OneTooMany) -> None:
+    governance, now = policy(**case.policy), NOW.timestamp()
+    contacts = went_before(case.before)
+    refusal = refusal_of(rules_of(governance.compliance), case.category, HELLO, contacts, now, MARGIN_SECONDS)
+    assert refusal is not None
+    reason = refusal.reason
+    assert (reason.code, reason.rule) == (case.code, case.rule)
+    assert case.details.items() <= reason.details.items()
+    assert reason.text[0].isupper() and reason.text.endswith(".")
+    kept = contact_decision(refusal, case.category, PERSON, HELLO, governance.version, now, MARGIN_SECONDS)
+    again = decided_again(Decision.model_validate_json(kept.model_dump_json(exclude_none=True)), governance)
+    assert again.same and again.reason is not None
+    assert (again.reason.code, again.reason.policy_version) == (case.code, governance.version)
+    assert HELLO not in kept.model_dump_json()
+
+
+@pytest.mark.parametrize("case", PASSING)
+def test_the_lane_lets_pass(case: tuple[Any, ...]) -> None:
+    before, compliance, category = case
+    rules = rules_of(policy(**compliance).compliance)
+    assert refusal_of(rules, category, HELLO, went_before(before), NOW.timestamp(), MARGIN_SECONDS) is None
 
 
 @dataclass(frozen=True)
@@ -405,6 +502,22 @@ FILE = [
       for word in ("exponential", "once", "true")),
     section("DSP-11", "dispatch.retry_on_auth: there is no such setting", "dispatch: {retry_on_auth: true}"),
     section("FHL-2", "health_poll_seconds", "telemetry: {health_poll_seconds: 0}"),
+    *(added("B25", f"compliance.frequency_caps[0].{key}",
+            f"frequency_caps: [{{purpose: marketing, most: 2, per_hours: 24, {key}: {value}}}]".replace(old, ""))
+      for key, value, old in (
+          ("per_hours", "168.1", "per_hours: 24, "), ("per_hours", "0", "per_hours: 24, "),
+          ("per_hours", "day", "per_hours: 24, "), ("most", "0", "most: 2, "), ("most", "101", "most: 2, "),
+          ("most", "1.5", "most: 2, "), ("purpose", "promotions", "purpose: marketing, "), ("per_minutes", "5", ""))),
+    added("B25", "frequency_caps[0].most: is missing", "frequency_caps: [{purpose: marketing, per_hours: 24}]"),
+    added("B25", "frequency_caps[1].most: there is a cap of utility per 24 hours already",
+          "frequency_caps: [{purpose: utility, most: 2, per_hours: 24}, {purpose: utility, most: 3, per_hours: 24}]"),
+    added("B25", "frequency_caps[0].most: is never reached",
+          "frequency_caps: [{purpose: utility, most: 2, per_hours: 24}, {purpose: utility, most: 2, per_hours: 48}]"),
+    *(added("CMP-7", f"duplicate_content.{where}", f"duplicate_content: {{{said}}}") for where, said in (
+        ("within_hours: is missing", "purposes: [utility]"), ("within_hours", "within_hours: 0"),
+        ("within_hours", "within_hours: 169"), ("purposes", "within_hours: 1, purposes: []"),
+        ("purposes: a purpose is named twice", "within_hours: 1, purposes: [utility, utility]"),
+        ("purposes[0]", "within_hours: 1, purposes: [transactional]"), ("hours", "within_hours: 1, hours: 2"))),
 ]  # fmt: skip
 
 
@@ -420,5 +533,5 @@ def test_the_file_may_not_say(tmp_path: Path, case: Forbidden) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len(GUARD) + len(ROUTER) + len(FILE) >= 150
-    assert len({case.code for case in GUARD} | {case.code for case in ROUTER}) >= 25
+    assert len(GUARD) + len(ROUTER) + len(LANE) + len(FILE) >= 175
+    assert len({each.code for each in GUARD} | {each.code for each in ROUTER} | {each.code for each in LANE}) >= 27

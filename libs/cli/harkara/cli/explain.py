@@ -50,6 +50,7 @@ def explained(body: dict[str, Any]) -> Group:
     parts: list[Text | Table] = [head]
     if reason := body.get("reason"):
         parts.append(Text(_sentence(reason)))
+    parts += [Text(turn["reason"]["text"]) for turn in body.get("turns", ())]
     for decision in body["decisions"]:
         parts += [Text(), _table(decision)]
     if not body["decisions"]:

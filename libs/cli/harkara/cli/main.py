@@ -19,6 +19,7 @@ from harkara.cli.audit import audit
 from harkara.cli.consent import consent
 from harkara.cli.demo import Options, run_demo
 from harkara.cli.explain import explain
+from harkara.cli.init import init
 from harkara.cli.policy import policy
 from harkara.cli.runs import runs
 from harkara.cli.simulate import simulate
@@ -39,6 +40,7 @@ app.add_typer(policy, name="policy")
 app.add_typer(audit, name="audit")
 app.add_typer(runs, name="run")
 app.add_typer(consent, name="consent")
+app.command()(init)
 app.command()(explain)
 app.command()(simulate)
 console = Console()

@@ -79,12 +79,13 @@ def cancel(run_id: RunId, note: Note = "", url: IngestionUrl = INGESTION_URL, ap
 
 @runs.command()
 def status(
-    run_id: RunId,
+    run_id: Annotated[str, typer.Argument(help="The run's id; left out: the newest.")] = "",
     recipients: Annotated[bool, typer.Option("--recipients", help="List its recipients too, the first 100.")] = False,
     url: ConsoleUrl = CONSOLE_URL,
     api_key: ApiKey = "",
 ) -> None:
     """Show how the run stands."""
+    run_id = run_id or _newest(url, api_key)
     found = asked("GET", url, f"/api/v1/runs/{run_id}", api_key)
     state = found["state"] + (", a dry run" if found["dryRun"] else "")
     console.print(Text(f"{found['name']} is {state}", "bold"))
@@ -104,6 +105,14 @@ def status(
 def _tell(word: str, run_id: str, note: str, url: str, api_key: str) -> None:
     found = asked("POST", url, f"/api/v1/runs/{run_id}/{word}", api_key, json={"note": note})
     console.print(f"told {len(found['commandIds'])} lanes to {word} {run_id}")
+
+
+def _newest(url: str, api_key: str) -> str:
+    found = asked("GET", url, "/api/v1/runs", api_key, params={"limit": 1})["runs"]
+    if not found:
+        console.print("no run has been accepted yet")
+        sys.exit(1)
+    return str(found[0]["runId"])
 
 
 def _body(run: Path, audience: Path | None, more: dict[str, Any]) -> dict[str, Any]:

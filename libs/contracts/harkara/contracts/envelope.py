@@ -54,7 +54,7 @@ def encode(
         headers.append(("ce_subject", subject.encode()))
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))
-    return event.model_dump_json(exclude_none=True).encode(), headers
+    return event.__pydantic_serializer__.to_json(event, exclude_none=True), headers  # the same bytes, in one go
 
 
 def header(headers: Iterable[tuple[str, bytes]] | None, name: str) -> str | None:
@@ -73,7 +73,8 @@ def decode(
     A record without `ce_type` is taken as the topic's only kind, so that a console producer needs no headers; its
     id is then `fallback_id` (topic, partition and offset). Raises `Undecodable`.
     """
-    named = header(headers, "ce_type")
+    about = _by_name(headers)
+    named = _text(about.get("ce_type"))
     if value is None:
         raise Undecodable("the record has no value")
     if named is None and len(kinds) == 1:
@@ -89,11 +90,11 @@ def decode(
         raise Undecodable(explain(error)) from None
     return Envelope(
         event=event,
-        id=header(headers, "ce_id") or fallback_id,
-        source=header(headers, "ce_source") or "unknown",
-        time=_instant(header(headers, "ce_time")),
-        subject=header(headers, "ce_subject"),
-        traceparent=header(headers, "traceparent"),
+        id=_text(about.get("ce_id")) or fallback_id,
+        source=_text(about.get("ce_source")) or "unknown",
+        time=_instant(_text(about.get("ce_time"))),
+        subject=_text(about.get("ce_subject")),
+        traceparent=_text(about.get("traceparent")),
     )
 
 
@@ -101,6 +102,19 @@ def explain(error: ValidationError) -> str:
     """Every field that is wrong and why, without the values (they may be personal data)."""
     rows = (f"{'.'.join(map(str, e['loc'])) or '(record)'}: {e['msg']}" for e in error.errors(include_input=False))
     return "; ".join(rows)[:LONGEST_REASON]
+
+
+def _by_name(headers: Iterable[tuple[str, bytes]] | None) -> dict[str, bytes]:
+    """The first value of each name."""
+    about: dict[str, bytes] = {}
+    for key, value in headers or ():
+        if value is not None:
+            about.setdefault(key, value)
+    return about
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
+from functools import lru_cache
+
+_USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}", re.ASCII)  # Meta, business-scoped user ids
 
 
 def person_key(pepper: bytes, name: str) -> str:
@@ -40,6 +44,11 @@ def is_phone(name: object) -> bool:
     return 7 <= len(digits) <= 15 and digits.isascii() and digits.isdigit() and not digits.startswith("0")
 
 
+def is_user_id(name: object) -> bool:
+    """Whether it is a business-scoped user id of Meta's, or a parent id: `event.UserId`."""
+    return isinstance(name, str) and _USER_ID.fullmatch(name) is not None
+
+
 def derived_message_id(api_key_id: str, idempotency_key: str, row: int) -> str:
     """The id of row `row` of a request: a function of the key, the client's Idempotency-Key and the row alone,
     so a repeated request names the same messages. `m-` and 26 characters of base32 (130 bits)."""
@@ -55,9 +64,15 @@ def message_traceparent(message_id: str, current: str | None = None) -> str:
     """The trace of a message: its id is a function of the message id, so that every service, and Meta's webhooks days
     later, write to the same one. `current` is kept where it already belongs to that trace (it names the step before).
     """
-    trace = hashlib.sha256(f"trace\x1f{message_id}".encode()).hexdigest()[:32]
-    if current is not None and current.split("-")[1:2] == [trace]:
+    root = _root_of(message_id)
+    if current is not None and current.split("-")[1:2] == [root[3:35]]:
         return current
+    return root
+
+
+@lru_cache(maxsize=1024)  # what a step writes of a message it writes at once: a batch of 500, twice over
+def _root_of(message_id: str) -> str:
+    trace = hashlib.sha256(f"trace\x1f{message_id}".encode()).hexdigest()[:32]
     root = hashlib.sha256(f"root\x1f{message_id}".encode()).hexdigest()[:16]
     return f"00-{trace}-{root}-01"
 

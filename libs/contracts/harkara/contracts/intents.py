@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, Literal
 import orjson
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from harkara.contracts.event import Event, Home, Instant, MessageId, Phone, Value
+from harkara.contracts.event import Event, Home, Instant, MessageId, Phone, UserId, Value
+from harkara.contracts.identity import person_key
 
 DEFAULT_LIFE = timedelta(hours=24)
 LONGEST_LIFE = timedelta(days=6)  # so nothing outlives the lane's dedupe horizon of 7 days
@@ -96,26 +97,62 @@ class Template(Strict):
 
 
 Content = Annotated[Text | Media | Template, Field(discriminator="type")]
+FallbackAfter = Annotated[int, Field(ge=30, le=5 * 86_400)]
+"""Seconds without a delivery. Half a minute: most are delivered within seconds, and reported within ten. Five days: a
+message lives for six."""
+
+
+def fallback_problem(
+    *, given: bool, after_seconds: int | None, if_undeliverable: bool, duplicate_ok: bool
+) -> str | None:
+    """What of an intent's fallback does not agree, or None. A time without news does not show that a content was not
+    delivered: who wants another one then takes it that a person may get both."""
+    if not given and (after_seconds is not None or if_undeliverable):
+        return "fallback_after_seconds and fallback_if_undeliverable need a fallback_content"
+    if after_seconds is not None and not duplicate_ok:
+        return "fallback_after_seconds needs duplicate_ok: the person may get both contents"
+    return None
+
+
+def addressing_problem(to: str | None, user_id: str | None, category: str | None) -> str | None:
+    """Why nobody can be written to by these names, or None: a phone, a business-scoped user id, or both. The codes of
+    authentication go to phones alone (Meta, 131062)."""
+    if to is None and user_id is None:
+        return "name the recipient: to (a phone number), user_id (a business-scoped user id), or both"
+    if to is None and category == "authentication":
+        return "authentication goes to phone numbers alone (Meta, 131062): give to"
+    return None
 
 
 class SendIntent(Strict, Event):
     """What a producer wants said to one person. `sender` is a pool or a phone_number_id; the record's key is it.
 
+    The person is named by phone (`to`), by business-scoped user id, or by both: then the phone is written to, and what
+    was said under either name counts.
     `message_id` is the producer's own: writing the same id with the same intent again is harmless, with another
     intent it is refused as `idempotency_conflict`. `fallback_template` is used when the service window is closed.
     `language` is the person's, `time_zone` theirs (an IANA name; else their number's); `send_window` names hours of the
     policy file in which alone it may go. `dry_run`: it goes the whole way to its lane, which writes down what it would
     have sent, and when, and calls nobody.
+
+    `fallback_content` is sent in its place where Meta says that the first was not delivered, for a reason that another
+    content can mend: once, by the same sender, before `expires_at`. With `duplicate_ok` also where nothing was
+    delivered `fallback_after_seconds` after it was sent. `fallback_if_undeliverable`: also where Meta calls the
+    recipient undeliverable (131026).
     """
 
     ce_type: ClassVar[str] = "harkara.send-intent.v1"
     model_config = ConfigDict(frozen=True, extra="forbid")  # restated: of two bases the last one's config wins
     message_id: MessageId
     sender: Home
-    to: Phone
+    to: Phone | None = None
+    user_id: UserId | None = None
     category: Category
     content: Content
     fallback_template: Template | None = None
+    fallback_content: Content | None = None
+    fallback_after_seconds: FallbackAfter | None = None
+    fallback_if_undeliverable: bool = False
     priority: Priority = 1
     producer: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "kafka"
     run_id: str | None = None
@@ -131,6 +168,29 @@ class SendIntent(Strict, Event):
         default_factory=dict
     )
 
+    @model_validator(mode="after")
+    def _addressed(self) -> SendIntent:
+        problem = addressing_problem(self.to, self.user_id, self.category)
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def recipient(self) -> str:
+        """The name that is written to: the phone where there is one (with both Meta takes it too), else the user id."""
+        return self.to or self.user_id or ""
+
+    @model_validator(mode="after")
+    def _fallback_agrees(self) -> SendIntent:
+        if problem := fallback_problem(
+            given=self.fallback_content is not None,
+            after_seconds=self.fallback_after_seconds,
+            if_undeliverable=self.fallback_if_undeliverable,
+            duplicate_ok=self.duplicate_ok,
+        ):
+            raise ValueError(problem)
+        return self
+
     @property
     def marketing(self) -> bool:
         """Whether consent for marketing is asked for; every other category is transactional."""
@@ -140,7 +200,10 @@ class SendIntent(Strict, Event):
         """SHA-256 of the intent with sorted keys and without defaults: equal intents, whatever their key order and
         however much they spell out, hash the same, and a field added later changes no hash of an older intent."""
         return hashlib.sha256(
-            orjson.dumps(self.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
+            orjson.dumps(
+                self.__pydantic_serializer__.to_python(self, mode="json", exclude_defaults=True),
+                option=orjson.OPT_SORT_KEYS,
+            )
         ).hexdigest()[:32]
 
     def resolved_expiry(self, recorded_at: datetime) -> datetime:
@@ -148,11 +211,30 @@ class SendIntent(Strict, Event):
         return min(self.expires_at or recorded_at + DEFAULT_LIFE, recorded_at + LONGEST_LIFE)
 
 
+ContentMark = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+
+
+class ContentMarks(Value):
+    """By what a content is known again as said to this person already: keyed digests of the session message and of the
+    template that an intent may become, and of its fallback content. Nobody without the key can tell what was said."""
+
+    session: ContentMark | None = None
+    template: ContentMark | None = None
+    fallback: ContentMark | None = None
+
+
+def person_keys(pepper: bytes, intent: SendIntent) -> tuple[str, str | None]:
+    """The person's pseudonym: of the name that is written to; and of the user id where both names are given."""
+    also = person_key(pepper, intent.user_id) if intent.to is not None and intent.user_id is not None else None
+    return person_key(pepper, intent.recipient), also
+
+
 class ClearedIntent(Event):
     """An intent that the guard let pass, under which policy, with its pseudonym and its final deadline.
 
     `answers`: it confirms a command that the person wrote to its sender then. Only the guard writes it; neither an
-    opt-out nor a pause stops a confirmation, a block does.
+    opt-out nor a pause stops a confirmation, a block does. `also_key`: the pseudonym of the user id where the intent
+    names its person by phone and by user id.
     """
 
     ce_type: ClassVar[str] = "harkara.cleared-intent.v1"
@@ -160,10 +242,12 @@ class ClearedIntent(Event):
     intent_hash: str
     home: Home
     person_key: str
+    also_key: str | None = None
     received_at: Instant
     expires_at: Instant
     policy_version: str
     answers: Instant | None = None
+    marks: ContentMarks | None = None
 
 
 class Candidate(Value):
@@ -182,21 +266,38 @@ class Span(Value):
     end: Instant
 
 
+class FallbackPlan(Value):
+    """What goes in an order's place where Meta did not deliver it: its own candidates and contents, as in the order;
+    `after_seconds` and `if_undeliverable` as in the intent."""
+
+    plan: tuple[Candidate, ...]
+    session: Content | None = None
+    template: Template | None = None
+    after_seconds: int | None = None
+    if_undeliverable: bool = False
+
+
 class DispatchOrder(Event):
     """A route plan: the lane of `home` tries the candidates in order. `session` and `template` are the two contents.
 
+    `to` or, where there is none, `user_id` is written to. `also_key` as in ClearedIntent.
     `answers`: it confirms what the person wrote then (see ClearedIntent). `hours`: when calls may start, in order and
     apart; empty: at any time. `dry_run`: it is worked off without a call. `redrive` is set in the copy on the DLQ where
     Meta surely has no attempt: the attempt after which the message ended. Written to its topic again, the copy lets the
     message go on from there; if it lives, or has ended after a later attempt, nothing happens.
+
+    `fallback`: what goes where Meta did not deliver this. `instead_of`: this is a message's fallback already, in the
+    place of that attempt; only its lane writes it.
     """
 
     ce_type: ClassVar[str] = "harkara.dispatch-order.v1"
     message_id: MessageId
     home: Home
     intent_hash: str
-    to: Phone
+    to: Phone | None = None
+    user_id: UserId | None = None
     person_key: str
+    also_key: str | None = None
     category: Category
     priority: Priority
     producer: str
@@ -213,3 +314,6 @@ class DispatchOrder(Event):
     policy_version: str
     answers: Instant | None = None
     redrive: int | None = None
+    marks: ContentMarks | None = None
+    fallback: FallbackPlan | None = None
+    instead_of: int | None = None

@@ -19,6 +19,7 @@ from harkara.contracts.lifecycle import MessageLifecycle, MessageState
 from harkara.contracts.numbers import NumberCommand, NumberEvent, NumberState, QueueState
 from harkara.contracts.outcomes import MessageOutcome
 from harkara.contracts.persons import PersonAlias
+from harkara.contracts.portfolios import PortfolioEvent, PortfolioLease
 from harkara.contracts.runs import AudienceRow, RunProgress, SendRun, SlaEvent
 from harkara.contracts.template_state import TemplateState
 from harkara.contracts.templates import TemplateEvent
@@ -28,7 +29,7 @@ UPSTREAM = "upstream producers"
 DAY_MS = 24 * 3600 * 1000
 LARGEST_RECORD_BYTES = 4 * 1024 * 1024  # a webhook is at most 3 MB (Meta); an event is far smaller
 
-PartitionedBy = Literal["home", "run", "person", "phone number id or WABA id", "WABA id", "source"]
+PartitionedBy = Literal["home", "run", "person", "portfolio", "phone number id or WABA id", "WABA id", "source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Topic:
     compaction_lag_hours: int = 0
     personal_data: bool = False
     about: str = ""
+    broker_time: bool = False
+    """Whether its records carry the broker's time and not their writer's."""
 
     @property
     def dlq(self) -> Topic:
@@ -65,6 +68,8 @@ class Topic:
     def configs(self) -> dict[str, str]:
         """The topic's settings for Kafka. Compacted topics keep tombstones a day, so that a slow replica sees them."""
         size = {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
+        if self.broker_time:
+            size["message.timestamp.type"] = "LogAppendTime"
         if self.compacted:
             kept = size | {"cleanup.policy": "compact", "delete.retention.ms": str(DAY_MS), "segment.ms": str(DAY_MS)}
             if self.compaction_lag_hours:
@@ -156,7 +161,7 @@ CONSENT_STATE = Topic(
 )  # fmt: skip
 PERSON_IDENTITIES = Topic(
     "person-identities", (PersonAlias,), "person and alias", "person", ("ingestion",),
-    ("compliance-guard", "window-router", "ingestion"), compacted=True,
+    ("compliance-guard", "window-router", "ingestion", "dispatcher"), compacted=True,
     about="under which names the same person is known: phone, business-scoped user id, before and after a change",
 )  # fmt: skip
 NUMBER_EVENTS = Topic(
@@ -193,6 +198,16 @@ SLA_EVENTS = Topic(
     "sla-events", (SlaEvent,), "run id", "run", ("sla-tracker",), ("console", "sla-tracker"), 30,
     about="runs that ended or missed",
 )  # fmt: skip
+PORTFOLIO_EVENTS = Topic(
+    "portfolio-events", (PortfolioEvent,), "portfolio", "portfolio", ("dispatcher", "quality-monitor"),
+    ("quality-monitor",), 30, broker_time=True,
+    about="whom a portfolio's numbers wrote to outside windows; the ledger is a function of it",
+)  # fmt: skip
+PORTFOLIO_LEASES = Topic(
+    "portfolio-leases", (PortfolioLease,), "portfolio", "portfolio", ("quality-monitor",),
+    ("dispatcher", "quality-monitor"), compacted=True,
+    about="how many more people each home may write to under the portfolio's messaging limit",
+)  # fmt: skip
 AUDIT_LOG = Topic(
     "audit-log", (AuditRecord,), "subject", "source",
     ("console", "dispatcher", "compliance-guard", "window-router", "ingestion"), ("console",), 30, about="who did what",
@@ -203,14 +218,14 @@ STREAMS: tuple[Topic, ...] = (
     DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, DISPATCH_JOURNAL, QUEUE_STATE, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE,
     MESSAGE_STATE, MESSAGE_OUTCOMES, INBOUND_MESSAGES, SERVICE_WINDOWS, CONSENT_REQUESTS, CONSENT_EVENTS, CONSENT_STATE,
     PERSON_IDENTITIES, NUMBER_EVENTS, NUMBER_COMMANDS, NUMBER_STATE, TEMPLATE_EVENTS, TEMPLATE_STATE, SEND_RUNS,
-    RUN_PROGRESS, SLA_EVENTS, AUDIT_LOG,
+    RUN_PROGRESS, SLA_EVENTS, PORTFOLIO_EVENTS, PORTFOLIO_LEASES, AUDIT_LOG,
 )  # fmt: skip
 
 QUARANTINED: tuple[Topic, ...] = (
     SEND_INTENTS, SEND_INTENTS_URGENT, RUN_AUDIENCE, SEND_COMMANDS, CLEARED_INTENTS, CLEARED_INTENTS_URGENT,
     DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE, MESSAGE_STATE, MESSAGE_OUTCOMES,
     INBOUND_MESSAGES, CONSENT_REQUESTS, CONSENT_EVENTS, PERSON_IDENTITIES, NUMBER_EVENTS, NUMBER_COMMANDS,
-    TEMPLATE_EVENTS, SEND_RUNS,
+    TEMPLATE_EVENTS, SEND_RUNS, PORTFOLIO_EVENTS,
 )  # fmt: skip
 """Topics whose readers quarantine what they cannot process on `<topic>-dlq`."""
 

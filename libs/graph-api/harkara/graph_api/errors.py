@@ -73,6 +73,10 @@ class Action(StrEnum):
     IN_DOUBT = "in_doubt"
 
 
+OtherContent = Literal["no", "yes", "template", "if_asked"]
+"""Whether another content may go where Meta did not deliver one: `template`: if it is a template; `if_asked`: where the
+intent says so."""
+
 _KEEPS_MESSAGE = frozenset({Action.PAUSE, Action.PAUSE_TEMPLATE, Action.HALT_NUMBER, Action.HALT_WABA})
 
 
@@ -82,7 +86,8 @@ class ErrorPolicy:
 
     `hold_seconds`: for retry the first delay, for pauses their length, for a failed recipient how long not to try that
     person again with marketing; None: no time ends it. `backoff_factor` multiplies the delay of each further retry.
-    `processed`: whether Meta can have taken the message although it answered so.
+    `processed`: whether Meta can have taken the message although it answered so. `other_content`: whether another
+    content can mend it, where this one was not delivered for that code (`OTHER_CONTENT`).
     """
 
     code: int | None
@@ -94,6 +99,7 @@ class ErrorPolicy:
     backoff_factor: float = 4.0
     alert: bool = False
     processed: Literal["no", "unknown"] = "no"
+    other_content: OtherContent = "no"
 
     @property
     def reason_code(self) -> str:
@@ -197,6 +203,44 @@ _EXCEPTIONS: dict[int, dict[str, object]] = {
     135000: {"alert": True},
 }
 
+OTHER_CONTENT: dict[int, OtherContent] = {
+    # The request's own values are refused, and all of them but the recipient are the content's.
+    100: "yes",
+    131008: "yes",
+    131009: "yes",
+    # The file of this content could not be fetched or taken; another content has another file, or none. 131052 is told
+    # of files that people send (Meta), so of a message of ours it can mean its file alone.
+    131014: "yes",
+    131052: "yes",
+    131053: "yes",
+    # This kind of message is not taken.
+    131051: "yes",
+    # The service window is closed: only a template goes.
+    131047: "template",
+    # The template: its values, its text, its state, its Flow.
+    132000: "yes",
+    132001: "yes",
+    132005: "yes",
+    132007: "yes",
+    132008: "yes",
+    132012: "yes",
+    132015: "yes",
+    132016: "yes",
+    132018: "yes",
+    132068: "yes",
+    132069: "yes",
+    # Not on WhatsApp, an old app, terms not accepted: mostly the person, who gets no content at all; but an old app may
+    # take a text where it does not take a carousel, which the producer may know.
+    131026: "if_asked",
+}
+"""Whether a code says that another content can mend it; of a code that is not here it does not (requirement RTW-7).
+
+Not here, of those that a webhook brings: 131049 and 130472 (Meta keeps marketing from this person; whatever follows
+makes that last longer), 131050 (their opt-out), 131030, 130403, 137000 (the person, not the content), 131048, 131042
+and all others of numbers and accounts (every content fails), 131000 (says nothing of the content), 131063 (the
+account's setting), 134100 and later (another API).
+"""
+
 _SUBCODES: dict[tuple[int, int], ErrorPolicy] = {
     (100, 33): ErrorPolicy(
         100,
@@ -233,6 +277,7 @@ def _row(code: int, entry: dict[str, object]) -> ErrorPolicy:
         action=action,
         hold_seconds=RETRY_FIRST_DELAY_SECONDS if action is Action.RETRY else None,
         alert=action in halts or error_class is ErrorClass.UNKNOWN,
+        other_content=OTHER_CONTENT.get(code, "no"),
     )
     return replace(row, **_EXCEPTIONS.get(code, {}))  # type: ignore[arg-type]  # a table of known field names
 

@@ -16,16 +16,19 @@ JsonObject: TypeAlias = dict[str, Any]
 """A JSON object. Any: the values are Meta's nested shapes, written out by the functions below."""
 
 
-def build_message(to: str, content: Content, opaque: str) -> JsonObject:
-    """The body of `POST /{phone_number_id}/messages`.
+def build_message(to: str | None, content: Content, opaque: str, *, user_id: str | None = None) -> JsonObject:
+    """The body of `POST /{phone_number_id}/messages`. Raises ValueError where neither name of the recipient is given.
 
-    `to` is E.164 with the plus sign (without it Meta puts the business number's own country code in front);
-    `opaque` comes back in every status (see `opaque.py`).
+    `to` is E.164 with the plus sign (without it Meta puts the business number's own country code in front); without it
+    the business-scoped user id is written to, as `recipient`. Meta takes `to` where both are there (business-scoped
+    user ids), so only one of them is sent. `opaque` comes back in every status (see `opaque.py`).
     """
+    if to is None and user_id is None:
+        raise ValueError("the message has neither a phone number nor a user id to go to")
     return {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
-        "to": to,
+        **({"to": to} if to is not None else {"recipient": user_id}),
         "type": content.type,
         content.type: _typed_object(content),
         "biz_opaque_callback_data": opaque,

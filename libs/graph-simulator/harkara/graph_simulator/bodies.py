@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from typing import Any, TypeAlias
 
 from harkara.graph_simulator.refusals import title
@@ -13,6 +14,7 @@ from harkara.graph_simulator.world import NumberSpec
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object in Meta's nested shapes."""
 
+_SIMULATED_ID = re.compile(r"IN\.2045(0[0-9]{15})", re.ASCII)  # what `user_id` makes
 _HREF = "https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes/"
 
 
@@ -51,6 +53,12 @@ def new_wamid(digits: str, *, inbound: bool = False) -> str:
 def user_id(digits: str) -> str:
     """The business-scoped user id that the simulated user of this number has."""
     return f"IN.2045{digits:0>16}"
+
+
+def digits_of(name: str) -> str:
+    """The number of the simulated user who has this user id; any other id stays what it is."""
+    found = _SIMULATED_ID.fullmatch(name)
+    return name if found is None else found[1].lstrip("0") or name
 
 
 def contact(digits: str, name: str) -> JsonObject:

@@ -101,7 +101,7 @@ def _check_recipient(body: JsonObject) -> Refusal | None:
         return Refusal(100, message="(#100) The parameter to is required.")
     if to is not None and not (isinstance(to, str) and _PHONE.match(to)):
         return invalid("to")
-    if to is None and not (isinstance(recipient, str) and _BSUID.match(recipient)):
+    if to is None and not (isinstance(recipient, str) and _BSUID.fullmatch(recipient)):
         return invalid("recipient")
     if to is None and body.get("type") == "template" and not isinstance(body.get("template"), dict):
         return missing("template")

@@ -13,7 +13,9 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One accepted message. `accepted_at_ms`: milliseconds since 1970; `to`: digits; `fate`: what became of it."""
+    """One accepted message. `accepted_at_ms`: milliseconds since 1970; `to`: the person's digits; `fate`: what became
+    of it. `user_id`: the business-scoped user id, where it was written to that; one that is no simulated user's (see
+    `bodies.user_id`) stands in `to` as well."""
 
     seq: int
     accepted_at_ms: int
@@ -25,6 +27,7 @@ class Entry:
     template: str | None
     category: str
     fate: str
+    user_id: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The entry as the ledger endpoint and the file show it."""

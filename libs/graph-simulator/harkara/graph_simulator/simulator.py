@@ -12,7 +12,7 @@ import orjson
 from harkara.graph_simulator import notices
 from harkara.graph_simulator.access import Access
 from harkara.graph_simulator.agenda import Agenda
-from harkara.graph_simulator.bodies import JsonObject, contact, envelope, new_wamid, user_id
+from harkara.graph_simulator.bodies import JsonObject, contact, digits_of, envelope, new_wamid, user_id
 from harkara.graph_simulator.call_log import CallLog
 from harkara.graph_simulator.capacity import Capacity
 from harkara.graph_simulator.checks import check_content, check_envelope, check_mark_read, invalid
@@ -264,18 +264,19 @@ class Simulator:
         return self.windows.is_open(line.number.phone_number_id, recipient, now, seconds)
 
     def _accept(self, line: Line, send: Send, fate: Fate, now: float) -> Verdict:
-        spec = send.template
+        spec, user_id = send.template, send.body["recipient"] if send.body.get("to") is None else None
         entry = Entry(
             seq=self.ledger.last_seq + 1,
             accepted_at_ms=int(now * 1000),
             phone_number_id=line.number.phone_number_id,
             to=send.recipient,
-            wamid=new_wamid(send.recipient),
+            wamid=new_wamid(user_id or send.recipient),
             opaque=send.body.get("biz_opaque_callback_data"),
             type=send.body.get("type", "text"),
             template=spec.name if spec is not None else None,
             category=spec.category.lower() if spec is not None else "service",
             fate=fate.name,
+            user_id=user_id,
         )
         self.ledger.append(entry)
         ACCEPTED.labels(entry.phone_number_id).inc()
@@ -359,10 +360,11 @@ def _blocked(line: Line, now: float) -> Refusal | None:
 
 
 def _digits(line: Line, body: JsonObject) -> str:
-    """The recipient as wa_id. Without `+` Meta puts the business number's own country code in front."""
+    """The recipient as wa_id, also where a user id is written to: whoever is known by both is one person for every
+    limit. Without `+` Meta puts the business number's own country code in front."""
     to = body.get("to")
     if to is None:
-        return str(body["recipient"])
+        return digits_of(str(body["recipient"]))
     digits = _NON_DIGITS.sub("", to)
     country = line.number.digits[:2]
     complete = to.startswith("+") or (digits.startswith(country) and len(digits) > 10)

@@ -38,11 +38,11 @@ def status_update(
         "status": step.status,
         "timestamp": str(int(at * 1000) if fate.milliseconds else int(at)),
     }
-    hidden = fate.by_user_id or shape.username_only or not recipient.isdecimal()
+    hidden = fate.by_user_id or shape.username_only or entry.user_id is not None or not recipient.isdecimal()
     if not (hidden and modern):
         content["recipient_id"] = recipient
     if modern:
-        content["recipient_user_id"] = user_id(recipient) if recipient.isdecimal() else recipient
+        content["recipient_user_id"] = entry.user_id or (user_id(recipient) if recipient.isdecimal() else recipient)
     if entry.opaque is not None and fate.echo:
         content["biz_opaque_callback_data"] = entry.opaque
     if step.status in ("sent", "delivered"):
@@ -52,7 +52,7 @@ def status_update(
     if step.error_code is not None:
         content["errors"] = [error_object(step.error_code)]
         return Update(waba_id, number, "statuses", content)
-    person = _person(recipient, hidden=shape.username_only) if modern else None
+    person = _person(recipient, hidden=shape.username_only or entry.user_id is not None) if modern else None
     return Update(waba_id, number, "statuses", content, person)
 
 

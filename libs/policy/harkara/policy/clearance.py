@@ -30,7 +30,8 @@ class Question:
     """An intent, when its record was written, for whom, and what that person said for its purpose (None: nothing).
 
     `answers`: it confirms a command that the person wrote then, and only the guard asks so. Whoever stopped or paused
-    is told that it was heard (CMP-5); whoever is blocked is told nothing.
+    is told that it was heard (CMP-5); whoever is blocked is told nothing. `also_key`: the person's other name, where
+    the intent gives two; `names`: all other names that are known of them (B17).
     """
 
     intent: SendIntent
@@ -38,6 +39,8 @@ class Question:
     person_key: str
     word: Word | None
     answers: datetime | None = None
+    also_key: str | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,13 @@ def word_of(state: ConsentState | None, purpose: Purpose) -> Word | None:
 class Facts(Value):
     """What the rules look at, and nothing that names a person or quotes a text: so that it can be kept, and the same
     verdict be reached again. `content` is what is wrong with the content; `country` and `identified` (whether the
-    adviser is named) are known where the policy asks for them.
+    adviser is named) are known where the policy asks for them. `listed_as`: the person's other name that is on the
+    do-not-message list.
     """
 
     sender: str
     person_key: str
+    listed_as: str | None = None
     category: Category
     word: Word | None = None
     answers: bool = False
@@ -103,16 +108,17 @@ def facts_of(question: Question, governance: Governance) -> Facts:
     """What there is to know of a question."""
     intent, compliance = question.intent, governance.compliance
     adviser = compliance.advisor_identification
-    return Facts.model_construct(  # every value is of its type already; checking them again would take 20 us a message
+    return Facts.built(  # every value is of its type already; checking them again would take 20 us a message
         sender=intent.sender,
         person_key=question.person_key,
+        listed_as=next((name for name in question.names if name in governance.do_not_message), None),
         category=intent.category,
         word=question.word,
         answers=question.answers is not None,
         recorded_at=question.recorded_at,
         expires_at=intent.resolved_expiry(question.recorded_at),
         not_before=intent.not_before,
-        country=country_of(intent.to) if compliance.allowed_countries else None,
+        country=country_of(intent.recipient) if compliance.allowed_countries else None,
         content=content_problem(intent),
         approval=intent.metadata.get(APPROVAL_KEY),
         identified=None if adviser is None else names_adviser(intent, adviser),
@@ -142,7 +148,9 @@ def inputs_of(verdict: Cleared | Rejected, policy_version: str, now: datetime) -
     if verdict.facts is None:
         return None
     inputs = verdict.facts.model_dump(mode="json", exclude_defaults=True)
-    return Decision(step="clearance", policy_version=policy_version, at=now, inputs=inputs, verdict=verdict_of(verdict))
+    return Decision.built(
+        step="clearance", policy_version=policy_version, at=now, inputs=inputs, verdict=verdict_of(verdict)
+    )
 
 
 def verdict_of(verdict: Cleared | Rejected) -> dict[str, Any]:
@@ -160,7 +168,8 @@ def _sender_known(facts: Facts, governance: Governance, now: datetime) -> Reason
 
 
 def _not_blocked_by_us(facts: Facts, governance: Governance, now: datetime) -> Reason | None:
-    if facts.person_key not in governance.do_not_message:
+    listed = governance.do_not_message
+    if facts.person_key not in listed and facts.listed_as not in listed:
         return None
     text = "The person is on the do-not-message list."
     return Reason(code="do_not_message", text=text, rule="compliance.do_not_message")
@@ -276,9 +285,11 @@ RULES: tuple[Rule, ...] = (
 """In this order: what concerns the person comes before what concerns the message, so that a refusal tells the worst."""
 
 
-def country_of(phone: str) -> str | None:
-    """The ISO 3166 code of an E.164 number's country, or None where there is none."""
+def country_of(recipient: str) -> str | None:
+    """The ISO 3166 code of the country of an E.164 number, or of a user id, which begins with it (Meta); or None."""
+    if recipient[2:3] == ".":
+        return recipient[:2] if recipient[:2] in phonenumbers.SUPPORTED_REGIONS else None
     try:
-        return phonenumbers.region_code_for_number(phonenumbers.parse(phone))
+        return phonenumbers.region_code_for_number(phonenumbers.parse(recipient))
     except phonenumbers.NumberParseException:
         return None

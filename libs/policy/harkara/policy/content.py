@@ -20,8 +20,9 @@ BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
 def content_problem(intent: SendIntent) -> Reason | None:
-    """The first thing wrong with the content or the fallback template, or None."""
-    for part, content in (("content", intent.content), ("fallback_template", intent.fallback_template)):
+    """The first thing wrong with the content, the fallback template or the fallback content, or None."""
+    for part in ("content", "fallback_template", "fallback_content"):
+        content: Content | None = getattr(intent, part)
         if content is None:
             continue
         if (found := _shape_problem(content, intent.category)) is not None:
@@ -113,7 +114,7 @@ def _variable_problem(value: str) -> Finding | None:
         return Finding(code, "shows nothing", ())
     if len(value) > LONGEST_VALUE:
         return Finding(code, f"has more than {LONGEST_VALUE} characters", (LONGEST_VALUE + 1,))
-    breaks = tuple(place for place, char in enumerate(value, start=1) if char in BREAKS)
+    breaks = () if value.isprintable() else tuple(at for at, char in enumerate(value, start=1) if char in BREAKS)
     if breaks:
         return Finding(code, "has a line break or tab", breaks[:10])
     at = value.find(" " * (MOST_SPACES + 1))
@@ -121,14 +122,16 @@ def _variable_problem(value: str) -> Finding | None:
 
 
 def _shows_nothing(text: str) -> bool:
+    if text.isascii() and text.isprintable():
+        return not text.strip()  # the same, said of what most texts are
     return all(char.isspace() or unicodedata.category(char) in ("Cf", "Cc") for char in text)
 
 
 def names_adviser(intent: SendIntent, adviser: AdvisorIdentification) -> bool:
     """Whether every content that may go names the adviser (CMP-9): in its own text, or by its template's wording."""
     wanted = [_squeezed(text) for text in adviser.texts]
-    contents = [content for content in (intent.content, intent.fallback_template) if content is not None]
-    return all(_names(content, wanted, adviser.templates) for content in contents)
+    contents = (intent.content, intent.fallback_template, intent.fallback_content)
+    return all(_names(content, wanted, adviser.templates) for content in contents if content is not None)
 
 
 def _names(content: Content, wanted: list[str], templates: tuple[str, ...]) -> bool:

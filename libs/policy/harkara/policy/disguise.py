@@ -31,6 +31,10 @@ LONGEST_NAME = 64  # of a placeholder
 SEPARATORS = ".-_*·•|/\\+~,'"
 
 
+_KINDS = bytes(ord("a" if chr(c).isalpha() else "0" if chr(c).isdigit() else " ") for c in range(128)) + bytes(128)
+"""ASCII's letters, digits and all else."""
+
+
 class Finding(NamedTuple):
     """What is wrong with a text, for machines and for people, and where."""
 
@@ -126,6 +130,8 @@ def _script(char: str) -> str:
 
 def _taken_apart(text: str) -> int:
     """Where (from 1) a run of single letters begins that one and the same separator keeps apart; 0: nowhere."""
+    if text.isascii() and text.encode().translate(_KINDS).split().count(b"a") < FEWEST_APART:
+        return 0  # so few letters stand alone that nothing is taken apart
     letters = [place for place, char in enumerate(text) if char.isalpha() and _alone(text, place)]
     run, start, gap = 0, 0, ""
     for before, place in pairwise(letters):

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harkara.contracts.event import Decision, Reason
-from harkara.policy import clearance, routing
+from harkara.policy import clearance, contacts, routing
 from harkara.policy.governance import Governance
 
 
@@ -26,7 +26,7 @@ class Again:
 def decided_again(decision: Decision, governance: Governance) -> Again:
     """The decision under this policy, from its recorded inputs, as of its own time. Raises nothing."""
     try:
-        verdict, reason = _CLEARANCE_OR_ROUTING[decision.step](decision, governance)
+        verdict, reason = _STEPS[decision.step](decision, governance)
     except ValidationError as error:
         why = f"this version cannot read what was kept of it: {error.error_count()} fields do not fit"
         return Again({}, same=False, unreadable=why)
@@ -43,4 +43,10 @@ def _routing(decision: Decision, governance: Governance) -> tuple[dict[str, Any]
     return routing.verdict_of(choice), choice if isinstance(choice, Reason) else None
 
 
-_CLEARANCE_OR_ROUTING = {"clearance": _clearance, "routing": _routing}
+def _contact(decision: Decision, governance: Governance) -> tuple[dict[str, Any], Reason | None]:
+    refusal = contacts.judged(contacts.Facts.model_validate(decision.inputs), governance, decision.at)
+    stamp = {"policy_version": governance.version}
+    return contacts.verdict_of(refusal), None if refusal is None else refusal.reason.model_copy(update=stamp)
+
+
+_STEPS = {"clearance": _clearance, "routing": _routing, "contact": _contact}

@@ -32,12 +32,25 @@ def known_zone(zone: str) -> bool:
     return True
 
 
-def zones_of(phone: str) -> tuple[str, ...]:
-    """The zones in which the owner of an E.164 number may live, by its prefix; empty where it tells nothing."""
+def zones_of(recipient: str) -> tuple[str, ...]:
+    """The zones in which the owner of an E.164 number may live, by its prefix; of a user id all zones of its country.
+    Empty where it tells nothing."""
+    if recipient[2:3] == ".":
+        return _zones_of_country(recipient[:2])
     try:
-        found = timezone.time_zones_for_number(phonenumbers.parse(phone))
+        found = timezone.time_zones_for_number(phonenumbers.parse(recipient))
     except phonenumbers.NumberParseException:
         return ()
+    return tuple(zone for zone in found if zone != "Etc/Unknown" and known_zone(zone))
+
+
+@lru_cache(maxsize=300)  # there are some 250 countries
+def _zones_of_country(country: str) -> tuple[str, ...]:
+    """The zones of every number with the country's calling code, which some share (+1, +7); empty for no country."""
+    code = phonenumbers.country_code_for_region(country)
+    if not code:
+        return ()
+    found = timezone.time_zones_for_geographical_number(phonenumbers.PhoneNumber(country_code=code, national_number=0))
     return tuple(zone for zone in found if zone != "Etc/Unknown" and known_zone(zone))
 
 

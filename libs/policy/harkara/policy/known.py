@@ -36,11 +36,11 @@ class Known:
         """How many are held; some may have closed since the last sweep."""
         return len(self._inbound_ms)
 
-    def around(self, person_key: str, phone_number_ids: Iterable[str]) -> Surroundings:
-        """What is known of these numbers and the person."""
+    def around(self, person_key: str, phone_number_ids: Iterable[str], also_key: str | None = None) -> Surroundings:
+        """What is known of these numbers and the person, who is known by `also_key` too."""
         pnids = list(phone_number_ids)
         inbound = {pnid: self._inbound_ms.get(_key(pnid, person_key)) for pnid in pnids}
-        for name, until_ms in self._aliases.names(person_key).items():
+        for name, until_ms in self._aliases.names(person_key, also_key).items():
             for pnid in pnids:
                 at_ms = self._inbound_ms.get(_key(pnid, name.hex()))
                 if at_ms is not None and at_ms <= until_ms:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from harkara.contracts.event import Reason
 from harkara.contracts.intents import Category, Span
@@ -13,6 +14,8 @@ from harkara.policy.governance import Governance
 from harkara.policy.hours import DAY, Spans, open_spans
 from harkara.policy.sections import SendWindow
 
+_of_days = lru_cache(maxsize=256)(open_spans)
+"""Of whole days: those of a run's messages are the same, whatever the second."""
 MOST_SPANS = 20  # a life of 6 days has at most 7 nights, and one more where clocks are set; a window a day
 
 
@@ -66,7 +69,7 @@ def _meeting(
     zones: tuple[str, ...], quiet: str | None, window: tuple[str, tuple[str, ...]] | None, start: int, end: int
 ) -> Spans:
     """The spans that a life touches, uncut: so that the messages of a run, each with its own life, share theirs."""
-    days = open_spans(zones, quiet, window, start // DAY * DAY, -(-end // DAY) * DAY)
+    days = _of_days(zones, quiet, window, start // DAY * DAY, -(-end // DAY) * DAY)
     return tuple(span for span in days if span[1] > start and span[0] < end)
 
 
@@ -81,6 +84,7 @@ def _never(
     return Reason(code="no_send_time", text=text, rule=rule)
 
 
+@lru_cache(maxsize=256)  # the messages of a run, of a few zones, live in the same days
 def _told(spans: Spans) -> tuple[Span, ...]:
     return tuple(Span(start=_instant(start), end=_instant(end)) for start, end in spans[:MOST_SPANS])
 

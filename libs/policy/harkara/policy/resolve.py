@@ -6,13 +6,15 @@ what is shown to a person before a run is what happens to it, as long as nothing
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from harkara.contracts.event import Reason
 from harkara.contracts.intents import ClearedIntent, Form, SendIntent
 from harkara.policy.clearance import Question, Rejected, Word, decide
+from harkara.policy.contacts import left_to_the_lane
+from harkara.policy.fallback import plan_fallback, told
 from harkara.policy.governance import Governance
 from harkara.policy.routing import Condition, NoRoute, Planned, Surroundings, health, plan
 from harkara.policy.templates import TemplateFact
@@ -24,7 +26,9 @@ OUTCOMES: tuple[Outcome, ...] = ("session", "template", "held", "refused")
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """session, template: it goes at once (or in its slot) by `number`. held: it would wait for `code`, until `due` as
-    far as that is known, and then go by `number` in `form`. refused: for `reason`, by the guard or the router."""
+    far as that is known, and then go by `number` in `form`. refused: for `reason`, by the guard or the router.
+    `fallback`: in which form its fallback content would go, or why it would not; empty where it has none.
+    `decided_in_lane`: for which codes its lane may yet end it, by what the person was sent before; only it knows."""
 
     outcome: Outcome
     code: str = ""
@@ -32,6 +36,8 @@ class Verdict:
     form: Form | None = None
     due: datetime | None = None
     reason: Reason | None = None
+    fallback: str = ""
+    decided_in_lane: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -46,32 +52,33 @@ def resolve(
     around: Surroundings,
     governance: Governance,
     now: datetime,
+    names: tuple[str, ...] = (),
 ) -> Verdict:
     """The verdict on an intent that is written now. A function of its arguments; never raises for a valid intent.
 
-    `word` is what the person said for the intent's purpose, `around` what is known of its home's numbers.
+    `word` is what the person said for the intent's purpose, `around` what is known of its home's numbers, `names` the
+    other names of the person.
     """
-    cleared = decide(Question(intent, now, person_key, word), governance, now)
+    cleared = decide(Question(intent, now, person_key, word, names=names), governance, now)
     if isinstance(cleared, Rejected):
         return Verdict("refused", cleared.reason.code, reason=cleared.reason)
-    planned = plan(
-        ClearedIntent.model_construct(  # of values that are checked already: a check takes longer than the decision
-            intent=intent,
-            intent_hash="",
-            home=cleared.home,
-            person_key=person_key,
-            received_at=now,
-            expires_at=cleared.expires_at,
-            policy_version=cleared.policy_version,
-            answers=None,
-        ),
-        governance,
-        around,
-        now,
+    asked = ClearedIntent.model_construct(  # of values that are checked already: a check takes longer than the decision
+        intent=intent,
+        intent_hash="",
+        home=cleared.home,
+        person_key=person_key,
+        received_at=now,
+        expires_at=cleared.expires_at,
+        policy_version=cleared.policy_version,
+        answers=None,
     )
+    planned = plan(asked, governance, around, now)
     if isinstance(planned, NoRoute):
         return Verdict("refused", planned.reason.code, reason=planned.reason)
-    return _of_plan(planned, governance, intent.not_before, now)
+    verdict = _of_plan(planned, governance, intent.not_before, now)
+    fallback = told(plan_fallback(asked, governance, around, now))
+    in_lane = left_to_the_lane(governance.compliance, intent.category)
+    return replace(verdict, fallback=fallback, decided_in_lane=in_lane) if fallback or in_lane else verdict
 
 
 def _of_plan(planned: Planned, governance: Governance, not_before: datetime | None, now: datetime) -> Verdict:

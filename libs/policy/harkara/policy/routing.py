@@ -148,7 +148,7 @@ def facts_of(
     hour_matters = intent.send_window is not None or governance.routing.quiet_hours[intent.category] != "none"
     ids = [number.phone_number_id for number in numbers]
     conditions = {pnid: _condition(around.states.get(pnid), around.queues.get(pnid)) for pnid in ids}
-    return Facts.model_construct(  # every value is of its type already
+    return Facts.built(  # every value is of its type already
         home=cleared.home,
         person_key=cleared.person_key,
         sender=intent.sender,
@@ -158,8 +158,8 @@ def facts_of(
         template_name=wanted[0].name if wanted else "",
         languages=tuple(each.language for each in wanted),
         templates=facts_about(wanted, _accounts(numbers), around.templates) if wanted and around.templates else {},
-        near=_near(intent.to, numbers),
-        zones=_zones(intent.time_zone, intent.to) if hour_matters else (),
+        near=_near(intent.recipient, numbers),
+        zones=_zones(intent.time_zone, intent.recipient) if hour_matters else (),
         send_window=intent.send_window,
         not_before=intent.not_before,
         expires_at=cleared.expires_at,
@@ -196,7 +196,7 @@ def choose(facts: Facts, governance: Governance, now: datetime) -> Choice | Reas
             order = (standing, form != "session", template, pnid != facts.sender, *_worth(place, condition, capacity))
             why = _why(standing, form, pnid == facts.sender, place, condition, capacity)
             why += _TEMPLATE_NOTES[template] if form == "template" else ""
-            ranked.append((order, Candidate(phone_number_id=pnid, form=form, valid_until=until, reason=why)))
+            ranked.append((order, Candidate.built(phone_number_id=pnid, form=form, valid_until=until, reason=why)))
     if not ranked and isinstance(worded, Reason):
         return worded.model_copy(update={"policy_version": governance.version})
     if not ranked:
@@ -232,7 +232,9 @@ def decision_of(outcome: Planned | NoRoute, policy_version: str, now: datetime) 
     else:
         language = None if outcome.template is None else outcome.template.language
         choice = Choice(outcome.plan, outcome.opening or Opening(now), language)
-    return Decision(step="routing", policy_version=policy_version, at=now, inputs=inputs, verdict=verdict_of(choice))
+    return Decision.built(
+        step="routing", policy_version=policy_version, at=now, inputs=inputs, verdict=verdict_of(choice)
+    )
 
 
 def verdict_of(choice: Choice | Reason) -> dict[str, Any]:
@@ -290,26 +292,26 @@ _country = lru_cache(maxsize=10_000)(country_of)
 """Of our own numbers."""
 
 
-def _near(phone: str, numbers: Sequence[Number]) -> tuple[str, ...]:
+def _near(recipient: str, numbers: Sequence[Number]) -> tuple[str, ...]:
     countries = {number.phone_number_id: _country(number.display_phone_number) for number in numbers}
     if len(set(countries.values())) < 2:
         return ()
-    own = country_of(phone)
+    own = country_of(recipient)
     return tuple(pnid for pnid, country in countries.items() if country == own)
 
 
-def _zones(given: str | None, phone: str) -> tuple[str, ...]:
-    """The zone that the intent gives, where there is such a one; else those of the number."""
+def _zones(given: str | None, recipient: str) -> tuple[str, ...]:
+    """The zone that the intent gives, where there is such a one; else those of the number or the user id's country."""
     if given is not None:
         return (given,) if known_zone(given) else ()
-    return zones_of(phone)
+    return zones_of(recipient)
 
 
 def _condition(state: NumberState | None, queue: QueueState | None) -> Condition | None:
     if state is None and queue is None:
         return None
     left = None if queue is None or queue.daily_limit is None else max(0, queue.daily_limit - queue.daily_used)
-    return Condition.model_construct(
+    return Condition.built(
         verdict="open" if state is None else state.verdict,
         until=None if state is None else state.until,
         quality="UNKNOWN" if state is None else state.quality,

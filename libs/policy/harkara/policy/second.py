@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 
 class Second:
     """The newest `size` starts (Unix seconds), in their order. A call is noted before it starts, and known by the time
     that it was noted for; one that starts late moves to its place among the others, and moves none of them.
+
+    Lists, not deques: a number at 1,000/s moves most of its calls by some places, and a list is searched and shifted
+    in C. Taking the first of a thousand away costs 0.1 us.
     """
 
-    __slots__ = ("_noted", "_starts")
+    __slots__ = ("_noted", "_size", "_starts")
 
     def __init__(self, size: int, times: Iterable[float] = ()) -> None:
-        self._starts = deque(times, size)
-        self._noted = deque(self._starts, size)
+        self._size = size
+        self._starts = sorted(times)[-size:] if size else []
+        self._noted = self._starts.copy()
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -23,7 +27,7 @@ class Second:
     @property
     def starts(self) -> list[float]:
         """All of them, the oldest first."""
-        return list(self._starts)
+        return self._starts.copy()
 
     @property
     def first(self) -> float:
@@ -32,27 +36,20 @@ class Second:
 
     def add(self, at: float) -> None:
         """One more, to start at `at`; of more than `size` the oldest is forgotten."""
-        if len(self._starts) == self._starts.maxlen and self._starts and at < self._starts[0]:
-            return  # it is the oldest itself
-        self._starts.append(at)
-        self._noted.append(at)
-        place = len(self._starts) - 1
-        while place > 0 and self._starts[place - 1] > at:
-            self._swap(place - 1)
-            place -= 1
+        if len(self._starts) >= self._size:
+            if not self._starts or at < self._starts[0]:
+                return  # it is the oldest itself
+            del self._starts[0], self._noted[0]
+        self._put(bisect_right(self._starts, at), at, at)
 
     def began(self, noted: float, at: float) -> None:
         """The call that was noted for `noted` starts at `at`."""
-        for place in range(len(self._starts) - 1, -1, -1):
-            if self._noted[place] == noted and self._starts[place] == noted:
-                break
-            if self._starts[place] < noted:
+        place = bisect_left(self._starts, noted)
+        while place < len(self._starts) and self._starts[place] == noted:
+            if self._noted[place] == noted:
+                del self._starts[place], self._noted[place]
+                self._put(bisect_left(self._starts, at), at, noted)
                 return
-        else:
-            return
-        self._starts[place] = at
-        while place + 1 < len(self._starts) and self._starts[place + 1] < at:
-            self._swap(place)
             place += 1
 
     def forget(self, noted: float) -> None:
@@ -63,11 +60,10 @@ class Second:
 
     def copy(self) -> Second:
         """One that goes its own way."""
-        other = Second(self._starts.maxlen or 0)
+        other = Second(self._size)
         other._starts, other._noted = self._starts.copy(), self._noted.copy()
         return other
 
-    def _swap(self, place: int) -> None:
-        starts, noted = self._starts, self._noted
-        starts[place], starts[place + 1] = starts[place + 1], starts[place]
-        noted[place], noted[place + 1] = noted[place + 1], noted[place]
+    def _put(self, place: int, start: float, noted: float) -> None:
+        self._starts.insert(place, start)
+        self._noted.insert(place, noted)

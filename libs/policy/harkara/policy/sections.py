@@ -13,6 +13,7 @@ import phonenumbers
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from harkara.contracts.intents import Category
+from harkara.policy.governance_file import Inconsistent
 from harkara.policy.optout import BUILT_IN_OPT_IN_WORDS, normalised
 
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(_[A-Za-z]{2,4})?$")]
@@ -27,6 +28,9 @@ Proof = Annotated[str, StringConstraints(min_length=4, max_length=64)]
 NIGHT = "23:00-07:00"  # CMP-16
 QUIET_HOURS: dict[Category, str] = {"marketing": NIGHT, "utility": NIGHT, "authentication": "none", "service": "none"}
 """Where the file says nothing. Codes that somebody just asked for and answers to what somebody just wrote have none."""
+ContactPurpose = Literal["marketing", "utility", "authentication", "service", "transactional"]
+MOST_PER_WINDOW = 100  # messages to one person: a cap above it caps nothing, and a lane keeps the newest 300 of a day
+LONGEST_CONTACT_HOURS = 168.0  # the lane's memory of ended messages, 7 days
 LONGEST_LIST = 10_000  # entries; longer lists belong on a topic, not into a file that people read
 
 
@@ -68,6 +72,34 @@ class ContentApproval(Section):
     """Of which messages it is asked."""
 
 
+class FrequencyCap(Section):
+    """How often one person is written to for one purpose; counted in the lane, exactly within a home."""
+
+    purpose: ContactPurpose
+    """A category, or transactional: utility, authentication and service taken together."""
+    most: Annotated[int, Field(ge=1, le=MOST_PER_WINDOW)]
+    """Messages that were sent, or may have been, in any span of that length."""
+    per_hours: Annotated[float, Field(ge=0.25, le=LONGEST_CONTACT_HOURS)]
+    """The span; at most 168 (7 days), which is as long as a lane remembers a message that has ended."""
+
+
+class DuplicateContent(Section):
+    """Nobody is told the same thing twice: what was sent to a person, or may have been, is not sent to them again by
+    another message that says the same. Letter case, white space and characters that show nothing make no difference."""
+
+    within_hours: Annotated[float, Field(ge=0.25, le=LONGEST_CONTACT_HOURS)]
+    """For so long after the first one; at most 168 (7 days), which is as long as a lane remembers it."""
+    purposes: Annotated[tuple[Category, ...], Field(min_length=1)] = ("marketing", "utility", "service")
+    """Of which categories; codes are left out unless they are named: the same one may be asked for twice."""
+
+    @field_validator("purposes")
+    @classmethod
+    def _once(cls, purposes: tuple[Category, ...]) -> tuple[Category, ...]:
+        if len(set(purposes)) < len(purposes):
+            raise ValueError("a purpose is named twice")
+        return purposes
+
+
 class Compliance(Section):
     """Who may be written to, and what."""
 
@@ -86,8 +118,20 @@ class Compliance(Section):
     """Which content was approved; left out: approval is not asked for."""
     advisor_identification: AdvisorIdentification | None = None
     """How an advisor is named in a message; left out: it is not asked for."""
+    frequency_caps: Annotated[tuple[FrequencyCap, ...], Field(max_length=20)] = ()
+    """How often a person is written to, by purpose; several spans may be given for one. Empty: as often as is asked."""
+    duplicate_content: DuplicateContent | None = None
+    """The same content to one person goes once in so long; left out: as often as it is asked for."""
     hard_block: Annotated[Literal[True], only(True, "who opted out is never written to")] = True
     """Opting out is final; no other value is possible (CMP-3)."""
+
+    @field_validator("frequency_caps")
+    @classmethod
+    def _caps_that_count(cls, caps: tuple[FrequencyCap, ...]) -> tuple[FrequencyCap, ...]:
+        problems = [(place, problem) for place, cap in enumerate(caps) if (problem := _pointless(cap, place, caps))]
+        if problems:
+            raise Inconsistent([((place, "most"), problem) for place, problem in problems])
+        return caps
 
     @field_validator("consent_mode", mode="before")
     @classmethod
@@ -120,6 +164,21 @@ class Compliance(Section):
             if country not in phonenumbers.SUPPORTED_REGIONS:
                 raise ValueError(f"{country!r} is not an ISO 3166 country code in capitals, such as IN")
         return countries
+
+
+def _pointless(cap: FrequencyCap, place: int, caps: tuple[FrequencyCap, ...]) -> str | None:
+    """Why this cap never decides anything beside the others of its purpose, or None."""
+    for other_place, other in enumerate(caps):
+        if other_place == place or other.purpose != cap.purpose:
+            continue
+        if other.per_hours == cap.per_hours and other_place < place:
+            return f"there is a cap of {cap.purpose} per {cap.per_hours:g} hours already"
+        if other.per_hours > cap.per_hours and other.most <= cap.most:
+            return (
+                f"is never reached: of {cap.purpose} no more than {other.most} go in {other.per_hours:g} hours, "
+                f"so the {cap.most} in {cap.per_hours:g} hours say nothing"
+            )
+    return None
 
 
 class SendWindow(Section):

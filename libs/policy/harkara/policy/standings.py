@@ -1,16 +1,18 @@
-"""Everyone's consent in memory, as small as it can be: a million persons in about 350 MB."""
+"""Everyone's consent in memory, as small as it can be: a million persons in about 100 MB."""
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from harkara.contracts.consent import PURPOSES, ConsentState, Heard, Purpose, joined_words
-from harkara.contracts.event import Event, epoch_ms
+from harkara.contracts.event import Event
 from harkara.contracts.persons import PersonAlias
 from harkara.contracts.topics import PERSON_IDENTITIES, Topic
 from harkara.policy.aliases import Aliases, packed
 from harkara.policy.clearance import Word, word_of
-from harkara.policy.words import kept_words, pack_words, unpack_words
+from harkara.policy.rows import PackedRows
+from harkara.policy.words import kept_words, pack_state, unpack_words
 
 
 class Said(NamedTuple):
@@ -21,7 +23,11 @@ class Said(NamedTuple):
     language: str | None
 
 
-MOST_SHARED = 10_000  # kept for sharing: without pauses there are 25 per language; each pause's end makes one more
+MOST_SHARED = 10_000  # without pauses there are 16 per language; beyond these, and with an end, each person has theirs
+_HEAD = struct.Struct(
+    ">iq"
+)  # which of the shared ones holds (-1: their own), and how old the state is; the words follow
+_OWN = -1
 
 
 class Standings:
@@ -31,30 +37,38 @@ class Standings:
 
     def __init__(self, *, with_owners: bool = False) -> None:
         self.aliases = Aliases(with_owners=with_owners)
-        self._persons: dict[bytes, tuple[Said, int, bytes]] = {}
-        self._shared: dict[Said, Said] = {}
+        self._persons = PackedRows()
+        self._own: dict[bytes, Said] = {}
+        self._shared: list[Said] = []
+        self._places: dict[Said, int] = {}
 
     def __len__(self) -> int:
         return len(self._persons)
 
-    def word(self, person_key: str, purpose: Purpose) -> Word | None:
-        """What the person last said for the purpose, or None where nothing is known."""
-        said = self.said(person_key)
+    def word(self, person_key: str, purpose: Purpose, also_key: str | None = None) -> Word | None:
+        """What the person last said for the purpose, or None where nothing is known. `also_key`: a second name by which
+        whoever asks knows them."""
+        said = self.said(person_key, also_key)
         return None if said is None else said.marketing if purpose == "marketing" else said.transactional
 
-    def said(self, person_key: str) -> Said | None:
+    def said(self, person_key: str, also_key: str | None = None) -> Said | None:
         """All that is held of the person, under all their names."""
         held = self._persons.get(packed(person_key))
-        names = self.aliases.names(person_key)
-        others = [(self._persons[name], until_ms) for name, until_ms in names.items() if name in self._persons]
-        if not others:
-            return None if held is None else held[0]
-        return self._said_by_all(person_key, held, others)
+        names = self.aliases.names(person_key, also_key)
+        rows = ((name, self._persons.get(name), until_ms) for name, until_ms in names.items())
+        others = [(self._of_row(name, row), row, until_ms) for name, row, until_ms in rows if row is not None]
+        said = None if held is None else self._of_row(packed(person_key), held)
+        return said if not others else self._said_by_all(person_key, said, held, others)
+
+    def names(self, person_key: str, also_key: str | None = None) -> tuple[str, ...]:
+        """Every other name of the person."""
+        found = self.aliases.names(person_key, also_key)
+        return tuple(name.hex() for name in found) if found else ()
 
     def words(self, person_key: str, until_ms: int) -> dict[Purpose, Heard]:
         """The words that were said under this one name until then (ms); {} where nothing is known."""
         held = self._persons.get(packed(person_key))
-        return {} if held is None else kept_words(unpack_words(held[2]), until_ms)
+        return {} if held is None else kept_words(unpack_words(held[_HEAD.size :]), until_ms)
 
     def apply(self, topic: Topic, key: str, event: Event | None) -> None:
         """Take one record; a tombstone of `consent-state` forgets the person."""
@@ -63,26 +77,39 @@ class Standings:
             return
         if not isinstance(event, ConsentState):
             if topic.name != PERSON_IDENTITIES.name:
-                self._persons.pop(packed(key), None)
+                self._persons.pop(packed(key))
+                self._own.pop(packed(key), None)
             return
-        person, age = packed(key), _age(event)
+        person, (words, age) = packed(key), pack_state(event)
         held = self._persons.get(person)
-        if held is None or held[1] <= age:
-            self._persons[person] = (self._one(event), age, pack_words({p: event.words(p) for p in PURPOSES}))
+        if held is None or _HEAD.unpack_from(held)[1] <= age:
+            self._persons[person] = _HEAD.pack(self._place(person, event), age) + words
 
-    def _one(self, state: ConsentState) -> Said:
+    def _place(self, person: bytes, state: ConsentState) -> int:
+        """Where what holds of the person is among the shared; `_OWN` where it is kept for them alone."""
         said = Said(word_of(state, "marketing"), word_of(state, "transactional"), state.language)
-        if len(self._shared) >= MOST_SHARED:
-            self._shared.clear()
-        return self._shared.setdefault(said, said)
+        place = self._places.get(said)
+        if place is None:
+            ends = any(word is not None and word.until is not None for word in said[:2])
+            if ends or len(self._shared) >= MOST_SHARED:
+                self._own[person] = said
+                return _OWN
+            place = self._places[said] = len(self._shared)
+            self._shared.append(said)
+        self._own.pop(person, None)
+        return place
+
+    def _of_row(self, person: bytes, row: bytes) -> Said:
+        place = _HEAD.unpack_from(row)[0]
+        return self._own[person] if place == _OWN else self._shared[place]
 
     def _said_by_all(
-        self, person_key: str, held: tuple[Said, int, bytes] | None, others: list[tuple[tuple[Said, int, bytes], int]]
+        self, person_key: str, own: Said | None, held: bytes | None, others: list[tuple[Said, bytes, int]]
     ) -> Said:
-        words = {purpose: Heard() for purpose in PURPOSES} if held is None else unpack_words(held[2])
-        language = None if held is None else held[0].language
-        for (said, _, exact), until_ms in others:
-            more = kept_words(unpack_words(exact), until_ms)
+        words = {purpose: Heard() for purpose in PURPOSES} if held is None else unpack_words(held[_HEAD.size :])
+        language = None if own is None else own.language
+        for said, row, until_ms in others:
+            more = kept_words(unpack_words(row[_HEAD.size :]), until_ms)
             words = {purpose: joined_words(words[purpose], more[purpose]) for purpose in PURPOSES}
             language = language or said.language
         shown = {purpose: words[purpose].shown() for purpose in PURPOSES}
@@ -90,15 +117,3 @@ class Standings:
             person_key=person_key, marketing=shown["marketing"], transactional=shown["transactional"], heard=words
         )
         return Said(word_of(state, "marketing"), word_of(state, "transactional"), language)
-
-
-def _age(state: ConsentState) -> int:
-    """Grows with every change of the state, as each word of it only ever gives way to a later one."""
-    words = sum(_sum(state.words(purpose)) for purpose in PURPOSES)
-    return words + (epoch_ms(state.language_at) if state.language_at else 0)
-
-
-def _sum(heard: Heard) -> int:
-    words = (heard.word, heard.at_meta, heard.pause, heard.block)
-    instants = (heard.resumed_at, heard.revoked_until, *(word.at for word in words if word is not None))
-    return sum(epoch_ms(at) for at in instants if at is not None)

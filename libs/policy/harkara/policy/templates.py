@@ -76,7 +76,7 @@ def facts_about(
 
 def fact_of(state: TemplateState, template: Template) -> TemplateFact:
     """What is known, and whether the values fit."""
-    return TemplateFact.model_construct(  # every value is of its type already
+    return TemplateFact.built(  # every value is of its type already
         status=state.status,
         category=state.category,
         category_before=state.category_before,

@@ -8,10 +8,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import get_args
 
-from harkara.contracts.consent import PURPOSES, Heard, Purpose, PurposeConsent, Standing
-from harkara.contracts.event import epoch_ms
+from harkara.contracts.consent import PURPOSES, ConsentState, Heard, Purpose, PurposeConsent, Standing
+from harkara.contracts.event import EARLIEST, epoch_ms
 
 _STANDINGS: tuple[Standing, ...] = get_args(Standing)
 _WORDS = ("word", "at_meta", "pause", "block")
@@ -23,8 +24,31 @@ _SAME = b"\xff"  # the transactional words are the marketing ones: true of most 
 
 def pack_words(words: Mapping[Purpose, Heard]) -> bytes:
     """About 20 bytes for who said one thing for every purpose."""
-    marketing, transactional = (_packed(words[purpose]) for purpose in PURPOSES)
-    return _SAME + marketing if marketing == transactional else bytes([len(marketing)]) + marketing + transactional
+    return _both(*(_packed(words[purpose]) for purpose in PURPOSES))
+
+
+def pack_state(state: ConsentState) -> tuple[bytes, int]:
+    """The words of a state, and how old it is: the sum of its instants (ms), which grows with every change of it, as
+    each word only ever gives way to a later one.
+
+    Of who said one thing for a purpose, as most did, nothing is built that would only be packed again.
+    """
+    packed, age = [], epoch_ms(state.language_at) if state.language_at else 0
+    for purpose, word in zip(PURPOSES, (state.marketing, state.transactional), strict=True):
+        heard = state.heard.get(purpose)
+        if heard is not None:
+            packed.append(_packed(heard))
+            age += _sum(heard)
+        elif word is None:
+            packed.append(b"")
+        else:
+            words, instants = _slots_of(word.standing, word.source)
+            at_ms, until_ms = epoch_ms(word.at), 0 if word.until is None else epoch_ms(word.until)
+            what = _STANDINGS.index(word.standing)
+            parts = [_WORD.pack(which, at_ms, what, until_ms) for which in words]
+            packed.append(b"".join(parts + [_INSTANT.pack(which, at_ms) for which in instants]))
+            age += at_ms * (len(words) + len(instants))
+    return _both(*packed), age
 
 
 def unpack_words(packed: bytes) -> dict[Purpose, Heard]:
@@ -53,6 +77,26 @@ def _kept(heard: Heard, until_ms: int) -> Heard:
         if at is not None and epoch_ms(at) > until_ms:
             gone[slot] = None
     return heard.model_copy(update=gone) if gone else heard
+
+
+@lru_cache(maxsize=256)  # four standings by the eight sources that there are
+def _slots_of(standing: Standing, source: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which words and which instants are heard of who said this alone: all of them are that word and its time."""
+    word = PurposeConsent(standing=standing, at=EARLIEST, event_id="", source=source)
+    heard = ConsentState(person_key="", marketing=word).words("marketing")
+    words = tuple(which for which, slot in enumerate(_WORDS) if getattr(heard, slot) is not None)
+    instants = (which for which, slot in enumerate(_INSTANTS, start=len(_WORDS)) if getattr(heard, slot) is not None)
+    return words, tuple(instants)
+
+
+def _both(marketing: bytes, transactional: bytes) -> bytes:
+    return _SAME + marketing if marketing == transactional else bytes([len(marketing)]) + marketing + transactional
+
+
+def _sum(heard: Heard) -> int:
+    words = (heard.word, heard.at_meta, heard.pause, heard.block)
+    instants = (heard.resumed_at, heard.revoked_until, *(word.at for word in words if word is not None))
+    return sum(epoch_ms(at) for at in instants if at is not None)
 
 
 def _packed(heard: Heard) -> bytes:

@@ -6,15 +6,16 @@ Faust acknowledges an event even where its agent raised or a write that it cause
 - offsets are committed only after every changelog write before them was acknowledged by the broker, each one asked;
 - an exception in an agent, in recovery or in a hook, and a refused write, end the process before the commit.
 
-Killed anywhere, events come again, so a fold must be idempotent. Four files: the app is here, its tables are in
-`faust_table`, its clients, which commit and fetch, in `faust_transport`; `faust_component` runs it all.
+Killed anywhere, events come again, so a fold must be idempotent. Six files: the app is here, its tables are in
+`faust_table`, what they write in `faust_changelog`, its clients, which commit and fetch, in `faust_transport`, how
+events reach a fold in `faust_stream`; `faust_component` runs it all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,7 +29,9 @@ from yarl import URL
 from harkara.contracts.envelope import Undecodable, decode
 from harkara.contracts.topics import LARGEST_RECORD_BYTES, QUARANTINED, Topic
 from harkara.runtime.clock import SystemClock
-from harkara.runtime.faust_table import ProjectionTable, ProjectionTables
+from harkara.runtime.faust_changelog import BATCH_BYTES, Changelogs
+from harkara.runtime.faust_stream import fold_stream
+from harkara.runtime.faust_table import ProjectionTable, ProjectionTables, Row
 from harkara.runtime.faust_transport import ProjectionConsumer, ProjectionTransport
 from harkara.runtime.kafka import Writer, start_producer
 from harkara.runtime.loop import Incoming, quarantined
@@ -64,7 +67,7 @@ class ProjectionApp(faust.App):
         self.projection = projection
         self._service_settings = settings
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._unconfirmed: set[asyncio.Future[Any]] = set()
+        self.changelogs = Changelogs(self.maybe_start_producer, settings.linger_seconds, self.fail)
         self._quarantine_producer: AIOKafkaProducer | None = None
         self._needed: set[str] = set()
 
@@ -90,8 +93,16 @@ class ProjectionApp(faust.App):
         """Whether every owned table is recovered and no rebalance is under way: timers may write only then."""
         return bool(self.tables.actives_ready) and not self.rebalancing and not self._failure.done()
 
-    def projection_table(self, name: str, changelog: Topic | None = None) -> ProjectionTable:
-        """A table. `changelog` is the published compacted topic; None: an internal one, named by Faust."""
+    @property
+    def service_settings(self) -> ServiceSettings:
+        """The settings of the service that it is a part of."""
+        return self._service_settings
+
+    def projection_table(
+        self, name: str, changelog: Topic | None = None, rows: Callable[[], MutableMapping[str, Row]] = dict
+    ) -> ProjectionTable:
+        """A table. `changelog` is the published compacted topic; None: an internal one, named by Faust. `rows` makes
+        what holds the rows of a partition, where they are so many that dicts would take too much memory."""
         options: dict[str, Any] = {}
         if changelog is not None:
             self._needed.add(self._service_settings.kafka.topic(changelog))
@@ -107,7 +118,7 @@ class ProjectionApp(faust.App):
                 maxsize=131_072,
                 allow_empty=True,
             )
-        table = ProjectionTable(self, name=name, beacon=self.tables.beacon, **options)
+        table = ProjectionTable(self, rows, name=name, beacon=self.tables.beacon, **options)
         self.tables.add(table)
         return table
 
@@ -129,29 +140,14 @@ class ProjectionApp(faust.App):
             value_serializer="raw",
             allow_empty=True,
         )
-        done = FOLDED.labels(self.projection, topic.name, "done")
-        lag = LAG.labels(self.projection)
-        clock = SystemClock()
+        folding = Folding(self, topic, take, tombstone)
 
-        async def folding(stream: Any) -> None:
-            async for event in stream.events():
-                message = event.message
-                if message.value is None and tombstone is not None:
-                    tombstone(message.partition, (message.key or b"").decode())
-                    continue
-                try:
-                    incoming = _incoming(topic, message)
-                except Undecodable as error:
-                    await self._quarantine(topic, message, str(error))
-                    continue
-                with span(self.projection, incoming.envelope.traceparent, topic=topic.name):
-                    take(incoming)
-                done.inc()
-                lag.set(max(0.0, clock.now().timestamp() - message.timestamp))
+        async def fold(stream: Any) -> None:
+            await fold_stream(stream, folding.take, folding.burst_ended)
 
-        self.agent(channel, name=f"fold {topic.name}", use_reply_headers=False)(folding)
+        self.agent(channel, name=f"fold {topic.name}", use_reply_headers=False)(fold)
 
-    async def _quarantine(self, topic: Topic, message: Any, reason: str) -> None:
+    async def quarantine(self, topic: Topic, message: Any, reason: str) -> None:
         FOLDED.labels(self.projection, topic.name, "quarantined").inc()
         log.error(
             "record_quarantined",
@@ -178,22 +174,14 @@ class ProjectionApp(faust.App):
         """Wait for the first failure and raise it."""
         await asyncio.shield(self._failure)
 
-    def track(self, write: asyncio.Future[Any]) -> None:
-        """A changelog write that must be acknowledged before any later commit."""
-        self._unconfirmed.add(write)
-        write.add_done_callback(self._settle)
-
-    def _settle(self, write: asyncio.Future[Any]) -> None:
-        self._unconfirmed.discard(write)
-        error = asyncio.CancelledError() if write.cancelled() else write.exception()
-        if error is not None:
-            self.fail(error)
-
     async def confirmed(self) -> bool:
         """Wait until every write made so far is acknowledged; False when one was refused or an agent has raised."""
-        writes: asyncio.Future[Any] = asyncio.gather(*self._unconfirmed, return_exceptions=True)
+        writes = asyncio.create_task(self.changelogs.acknowledged())
         either: set[asyncio.Future[Any]] = {writes, self._failure}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            writes.cancel()
         return not self._failure.done()
 
     async def close(self) -> None:
@@ -203,6 +191,7 @@ class ProjectionApp(faust.App):
         """
         if isinstance(self._consumer, ProjectionConsumer):
             await self._consumer.end_thread()
+        await self.changelogs.close()
         if not self._failure.done():
             self._failure.cancel()
         elif not self._failure.cancelled():
@@ -228,6 +217,47 @@ class ProjectionApp(faust.App):
         return ProjectionTransport(self.conf.broker_producer, self)
 
 
+class Folding:
+    """What is done with each message of one topic, and counted once for each burst."""
+
+    def __init__(
+        self,
+        app: ProjectionApp,
+        topic: Topic,
+        take: Callable[[Incoming], None],
+        tombstone: Callable[[int, str], None] | None,
+    ) -> None:
+        self._app = app
+        self._topic = topic
+        self._take = take
+        self._tombstone = tombstone
+        self._done = FOLDED.labels(app.projection, topic.name, "done")
+        self._lag = LAG.labels(app.projection)
+        self._clock = SystemClock()
+        self._folded, self._timestamp = 0, 0.0
+
+    def take(self, message: Any) -> Awaitable[None] | None:
+        """Fold the message; what is returned must be awaited before the next one."""
+        if message.value is None and self._tombstone is not None:
+            self._tombstone(message.partition, (message.key or b"").decode())
+            return None
+        try:
+            incoming = _incoming(self._topic, message)
+        except Undecodable as error:
+            return self._app.quarantine(self._topic, message, str(error))
+        with span(self._app.projection, incoming.envelope.traceparent, topic=self._topic.name):
+            self._take(incoming)
+        self._folded, self._timestamp = self._folded + 1, message.timestamp
+        return self._app.changelogs.room() if self._app.changelogs.is_full() else None
+
+    def burst_ended(self) -> None:
+        """Show what the burst has done."""
+        if self._folded:
+            self._done.inc(self._folded)
+            self._lag.set(max(0.0, self._clock.now().timestamp() - self._timestamp))
+            self._folded = 0
+
+
 def new_app(settings: ServiceSettings, app_id: str) -> ProjectionApp:
     """The app with the settings that design and measurements ask for."""
     session = settings.broker_session_timeout_seconds
@@ -248,6 +278,7 @@ def new_app(settings: ServiceSettings, app_id: str) -> ProjectionApp:
         store="memory://",
         TableManager=ProjectionTables,
         producer_linger=settings.linger_seconds,
+        producer_max_batch_size=BATCH_BYTES,
         producer_max_request_size=LARGEST_RECORD_BYTES,
         producer_request_timeout=15.0,
         consumer_auto_offset_reset="earliest",

@@ -6,14 +6,17 @@ overwritten by the owner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import faust
 import orjson
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
+from faust.types import TP
 from prometheus_client import Counter, Gauge
+
+from harkara.runtime.faust_ahead import read_ahead
 
 if TYPE_CHECKING:
     from harkara.runtime.faust_app import ProjectionApp
@@ -37,14 +40,16 @@ class ProjectionTable(faust.Table[bytes, bytes]):
     """Rows by partition, only those of the partitions that this instance owns.
 
     Keys are texts and are written raw; values are JSON objects. A write goes to the row's own partition, which is that
-    of the events it comes from, and may be made outside a stream too (a timer) while the app is `settled`.
+    of the events it comes from, and may be made outside a stream too (a timer) while the app is `settled`. `rows` makes
+    what holds the rows of a partition.
     """
 
     app: ProjectionApp
 
-    def __init__(self, app: ProjectionApp, **options: Any) -> None:
+    def __init__(self, app: ProjectionApp, rows: Callable[[], MutableMapping[str, Row]], **options: Any) -> None:
         super().__init__(app, key_type=bytes, value_type=bytes, **options)
-        self._rows: dict[int, dict[str, Row]] = {}
+        self._new_rows = rows
+        self._rows: dict[int, MutableMapping[str, Row]] = {}
         self._behind: set[tuple[int, str]] = set()
         self._owned: frozenset[int] = frozenset()
         self._hooks: list[Callable[[frozenset[int]], None]] = []
@@ -65,7 +70,7 @@ class ProjectionTable(faust.Table[bytes, bytes]):
 
     def write(self, partition: int, key: str, row: Row) -> None:
         """Replace the row, here and in the changelog."""
-        self._rows.setdefault(partition, {})[key] = row
+        self._of(partition)[key] = row
         self._publish(partition, key, orjson.dumps(row))
 
     def remove(self, partition: int, key: str) -> None:
@@ -73,26 +78,34 @@ class ProjectionTable(faust.Table[bytes, bytes]):
         self._rows.get(partition, {}).pop(key, None)
         self._publish(partition, key, None)
 
+    def _of(self, partition: int) -> MutableMapping[str, Row]:
+        if partition not in self._rows:
+            self._rows[partition] = self._new_rows()
+        return self._rows[partition]
+
     def after_recovery(self, hook: Callable[[frozenset[int]], None]) -> None:
         """Call `hook(owned partitions)` when recovery has ended, before events flow: to rebuild what is derived."""
         self._hooks.append(hook)
 
     def _publish(self, partition: int, key: str, value: bytes | None) -> None:
-        self.changelog_topic.send_soon(
-            key=key.encode(), value=value, partition=partition, key_serializer="raw", value_serializer="raw"
-        )
+        self.app.changelogs.write(self.changelog_topic_name, partition, key.encode(), value)
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Faust's seam: records read back in recovery."""
+        for event in batch:
+            self.read_back(event.message.partition, [(event.message.key, event.message.value)])
+
+    def read_back(self, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Take keys and values that were written to a partition of the changelog, in their order."""
         try:
-            for event in batch:
-                self._recover(event.message.partition, event.message.key.decode(), event.message.value)
+            for key, value in records:
+                self._recover(partition, key.decode(), value)
         except Exception as error:
             self.app.fail(error)  # Faust would log it as a warning and go on with a part of the table
             raise
 
     def _recover(self, partition: int, key: str, value: bytes | None) -> None:
-        rows = self._rows.setdefault(partition, {})
+        rows = self._of(partition)
         if value is None:
             rows.pop(key, None)
             self._behind.discard((partition, key))
@@ -131,7 +144,22 @@ class ProjectionTable(faust.Table[bytes, bytes]):
 
 
 class GatedRecovery(Recovery):
-    """Faust's recovery, at whose end nothing is fetched until the streams' positions are right."""
+    """Faust's recovery, before which the rows are read in batches, and at whose end nothing is fetched until the
+    streams' positions are right."""
+
+    app: ProjectionApp
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:
+        """Faust's seam: a step of recovery, until it is done or partitions are assigned anew. It has no time limit of
+        its own: Faust goes on after one that ran out as if the step were done, and then waits for ever."""
+        await super()._wait(coro)
+
+    async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Any, title: str) -> None:
+        """Faust's seam: from where each partition is to be read."""
+        await super()._build_offsets(consumer, tps, destination, title)
+        if title == "active":
+            tables: Any = {tp: self.tp_to_table[tp] for tp in tps}
+            await read_ahead(self.app.service_settings, tables, destination, self.active_highwaters)
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         consumer: Any = self.app.consumer

@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from faust.transport.drivers import aiokafka as driver
+from mode.services import WaitResults
 from mode.threads import WorkerThread
 from prometheus_client import Counter
 
@@ -43,21 +45,24 @@ log = structlog.get_logger()
 
 
 class ProjectionProducer(driver.Producer):
-    """Faust's producer, each write of which is followed to its acknowledgement."""
+    """Faust's producer, which takes whole batches too."""
 
     app: ProjectionApp
 
-    def send_soon(self, fut: Any) -> None:
-        self.app.track(fut)
-        super().send_soon(fut)
+    async def flush(self) -> None:
+        """Faust's seam, before partitions are given away and before rows are read back: those that wait for their batch
+        are written too, or a new owner reads past them and they come behind its own."""
+        await self.app.confirmed()
+        await super().flush()
 
-    async def send(self, *args: Any, **options: Any) -> Awaitable[Any]:
-        try:
-            sent: Awaitable[Any] = await super().send(*args, **options)
-        except Exception as error:
-            self.app.fail(error)  # refused by the client itself: its future is never settled
-            raise
-        return sent
+    def new_batch(self) -> Any:
+        """An empty batch to be filled, of aiokafka's."""
+        return self._ensure_producer().create_batch()
+
+    async def send_batch(self, batch: Any, topic: str, partition: int) -> Awaitable[Any]:
+        """Put the batch in line; what is returned is its acknowledgement."""
+        acknowledgement: Awaitable[Any] = await self._ensure_producer().send_batch(batch, topic, partition=partition)
+        return acknowledgement
 
 
 class ProjectionConsumer(driver.Consumer):
@@ -80,6 +85,22 @@ class ProjectionConsumer(driver.Consumer):
     async def idle(self) -> None:
         """Wait for the fetch under way, at most a second; with the flow stopped no other begins."""
         await self._idle.wait()
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:
+        """Faust's seam, which hands over each record: it makes four tasks of what is nearly always done at once."""
+        first, *others = coros
+        if timeout is not None or not others or not all(map(asyncio.iscoroutine, coros)):
+            return await super().wait_first(*coros, timeout=timeout)
+        begun: Begun | None = None
+        try:
+            begun = Begun(first)
+        finally:
+            if begun is None or begun.done:
+                for other in others:
+                    other.close()
+        if begun.done:
+            return WaitResults([first], [begun.result], False)
+        return await super().wait_first(begun, *others)
 
     async def perform_seek(self) -> None:
         """Go back to the committed offsets; to the first record where nothing is committed, or it has expired."""
@@ -244,6 +265,34 @@ async def _last_callbacks() -> None:
     """Let transports that were closed in the last step close their sockets: that takes each another step or two."""
     for _ in range(3):
         await asyncio.sleep(0)
+
+
+class Begun:
+    """A coroutine that has been run to where it first waits, if it does; awaited, it goes on from there."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._waits_for: Any = None
+        self.result: Any = None
+        self.done = False
+        try:
+            self._waits_for = coroutine.send(None)
+        except StopIteration as end:
+            self.result, self.done = end.value, True
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # noqa: BLE001  a cancellation too is the coroutine's
+                step = partial(self._coroutine.throw, error)
+            else:
+                step = partial(self._coroutine.send, sent)
+            try:
+                waits_for = step()
+            except StopIteration as end:
+                return end.value
 
 
 class ProjectionTransport(driver.Transport):

@@ -11,6 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from harkara.contracts.envelope import Headers, encode
@@ -23,6 +26,7 @@ from harkara.runtime.settings import KafkaSettings, ServiceSettings
 logging.getLogger("aiokafka").setLevel(logging.WARNING)  # its debug records cost 9 % CPU even where dropped
 
 
+SURELY_FITS_BYTES = LARGEST_RECORD_BYTES // 2  # a value of no more leaves room for any headers that we write
 CAUSED_BY = "caused-by-traceparent"  # the request or webhook, in its own trace, that led to an event of a message
 
 
@@ -101,11 +105,14 @@ async def _started(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         raise
 
 
-def _trace_of(output: Output) -> str | None:
-    """What is about a message belongs to the message's trace, whatever request or batch it came from."""
-    if output.subject is None:
-        return output.traceparent
-    return message_traceparent(output.subject, output.traceparent)
+@dataclass(slots=True)
+class _Parcel:
+    """A record batch of one partition, and the places of its records among the outputs."""
+
+    topic: str
+    partition: int
+    batch: BatchBuilder
+    places: list[int] = field(default_factory=list)
 
 
 class Writer:
@@ -128,7 +135,7 @@ class Writer:
                 headers=output.headers,
             )
             return kept
-        value, headers = self._encoded(output)
+        value, headers = self._encoded(output, output.traceparent)
         sent: asyncio.Future[RecordMetadata] = await self._producer.send(
             self._kafka.topic(output.topic),
             value=value,
@@ -147,10 +154,66 @@ class Writer:
             if isinstance(result, BaseException):
                 raise result
 
-    def _encoded(self, output: Output) -> tuple[bytes | None, Headers]:
+    async def write_together(
+        self, outputs: Iterable[tuple[Output | RawOutput, str | None]]
+    ) -> list[BaseException | None]:
+        """Write all, packed into a record batch per partition here, and wait for every acknowledgement: handed over one
+        by one each would have a future of its own. Each comes with the trace that it belongs to (None: the output's
+        own). What went wrong with each of them, or None; a batch that is refused is wrong of all its records.
+        """
+        faults, parcels = self._packed(outputs)
+        send = self._producer.send_batch
+        waiting = [await send(each.batch, each.topic, partition=each.partition) for each in parcels]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        for parcel, result in zip(parcels, results, strict=True):
+            if isinstance(result, BaseException):
+                for place in parcel.places:
+                    faults[place] = result
+        return faults
+
+    def _packed(
+        self, outputs: Iterable[tuple[Output | RawOutput, str | None]]
+    ) -> tuple[list[BaseException | None], list[_Parcel]]:
+        """The batches in the order in which they were begun: those of a partition come one after the other."""
+        faults: list[BaseException | None] = []
+        begun: list[_Parcel] = []
+        open_ones: dict[tuple[str, int], _Parcel] = {}
+        for place, (output, traceparent) in enumerate(outputs):
+            topic, partition, record = self._record(output, traceparent)
+            faults.append(None)
+            if not _fits(output, record):
+                faults[place] = MessageSizeTooLargeError("larger than any record may be")
+                continue
+            parcel = open_ones.get((topic, partition))
+            if parcel is None or parcel.batch.append(**record) is None:
+                parcel = _Parcel(topic, partition, self._producer.create_batch())
+                parcel.batch.append(**record)  # the first one always goes in
+                open_ones[topic, partition] = parcel
+                begun.append(parcel)
+            parcel.places.append(place)
+        for parcel in begun:
+            parcel.batch.close()  # it waits for nothing more
+        return faults, begun
+
+    def _record(self, output: Output | RawOutput, traceparent: str | None) -> tuple[str, int, dict[str, Any]]:
+        topic = self._kafka.topic(output.topic)
+        if isinstance(output, RawOutput):
+            raw = {"timestamp": None, "key": output.key, "value": output.value, "headers": output.headers}
+            return topic, output.partition, raw
+        value, headers = self._encoded(output, output.traceparent if traceparent is None else traceparent)
+        record = {
+            "timestamp": epoch_ms(output.time),
+            "key": output.key.encode(),
+            "value": value,
+            "headers": headers + output.headers if output.headers else headers,
+        }
+        return topic, partition_for(output.partition_key, self._partitions), record
+
+    def _encoded(self, output: Output, traceparent: str | None) -> tuple[bytes | None, Headers]:
+        """What is about a message belongs to the message's trace, whatever request or batch it came from."""
         if output.event is None:
             return None, []
-        trace = _trace_of(output)
+        trace = traceparent if output.subject is None else message_traceparent(output.subject, traceparent)
         value, headers = encode(
             output.event,
             event_id=output.id,
@@ -159,9 +222,18 @@ class Writer:
             subject=output.subject,
             traceparent=trace,
         )
-        if output.traceparent is not None and output.traceparent != trace:
-            headers.append((CAUSED_BY, output.traceparent.encode()))
+        if traceparent is not None and traceparent != trace:
+            headers.append((CAUSED_BY, traceparent.encode()))
         return value, headers
+
+
+def _fits(output: Output | RawOutput, record: dict[str, Any]) -> bool:
+    """Whether a record is none that the client itself refuses; in a batch that is packed here it would not look."""
+    value = record["value"]
+    if isinstance(output, Output) and not output.headers and (value is None or len(value) <= SURELY_FITS_BYTES):
+        return True
+    size = DefaultRecordBatchBuilder.estimate_size_in_bytes(record["key"], value, record["headers"])
+    return bool(size <= LARGEST_RECORD_BYTES)
 
 
 @asynccontextmanager

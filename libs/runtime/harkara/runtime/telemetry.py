@@ -7,7 +7,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,13 +112,16 @@ class SpanHandle:
     traceparent: str
 
 
-@contextmanager
-def span(name: str, traceparent: str | None, **attributes: str) -> Iterator[SpanHandle]:
+def span(name: str, traceparent: str | None, **attributes: str) -> AbstractContextManager[SpanHandle]:
     """Work on one message, as a child of `traceparent`. Without an exporter the caller's traceparent is passed on
     unchanged (a new one is made where there is none), so that a trace stays whole whoever exports."""
     if not _providers:
-        yield SpanHandle(traceparent or new_traceparent())
-        return
+        return nullcontext(SpanHandle(traceparent or new_traceparent()))
+    return _recorded(name, traceparent, attributes)
+
+
+@contextmanager
+def _recorded(name: str, traceparent: str | None, attributes: dict[str, str]) -> Iterator[SpanHandle]:
     context = _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {})
     tracer = _providers[0].get_tracer("harkara")
     started = tracer.start_span(name, context=context, kind=SpanKind.CONSUMER, attributes=attributes)

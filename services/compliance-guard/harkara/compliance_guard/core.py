@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import Change, ConsentEvent, ConsentState, advance_consent
-from harkara.contracts.event import Decision, Reason, epoch_ms, event_id
-from harkara.contracts.intents import ClearedIntent, SendIntent, Text
-from harkara.contracts.lifecycle import MessageLifecycle, PolicyStatus
+from harkara.contracts.event import Decision, Instant, Reason, epoch_ms, event_id
+from harkara.contracts.identity import is_user_id
+from harkara.contracts.intents import ClearedIntent, ContentMarks, SendIntent, Text
+from harkara.contracts.lifecycle import POLICY_RANK, MessageLifecycle, PolicyStatus
 from harkara.contracts.topics import (
     AUDIT_LOG,
     CLEARED_INTENTS,
@@ -35,10 +38,14 @@ CHANGES: dict[Command, Change] = {
     "resume": "resumed",
 }
 Row = dict[str, Any]
+_INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
-def outputs(question: Question, decision: Cleared | Rejected, now: datetime) -> list[Output]:
-    """What is written for one intent: that it was received, and that it was cleared or why it was not.
+def outputs(
+    question: Question, decision: Cleared | Rejected, now: datetime, marks: ContentMarks | None = None
+) -> list[Output]:
+    """What is written for one intent: that it was received, and that it was cleared or why it was not. `marks`: of its
+    content, where the lane is to know it again.
 
     Ids are functions of the message, its intent and the step, so a repeated decision writes the same events again.
     """
@@ -52,7 +59,7 @@ def outputs(question: Question, decision: Cleared | Rejected, now: datetime) -> 
         refused = step("rejected", now, inputs_of(decision, decision.reason.policy_version or "", now), decision.reason)
         return [received, refused, _audit(question, decision, intent_hash, now)]
     cleared = step("cleared", now, inputs_of(decision, decision.policy_version, now))
-    return [received, cleared, _cleared(question, decision, intent_hash, now)]
+    return [received, cleared, _cleared(question, decision, intent_hash, now, marks)]
 
 
 def _step(
@@ -65,10 +72,11 @@ def _step(
     why: Decision | None,
 ) -> Output:
     intent = question.intent
-    event = MessageLifecycle(
+    event = MessageLifecycle.built(
         message_id=intent.message_id,
         home=home,
         status=status,
+        rank=POLICY_RANK[status],
         at=at,
         reason=reason,
         run_id=intent.run_id,
@@ -82,17 +90,21 @@ def _step(
     return Output(MESSAGE_LIFECYCLE, home, home, event, step, at, subject=intent.message_id)
 
 
-def _cleared(question: Question, decision: Cleared, intent_hash: str, now: datetime) -> Output:
+def _cleared(
+    question: Question, decision: Cleared, intent_hash: str, now: datetime, marks: ContentMarks | None
+) -> Output:
     intent = question.intent
-    event = ClearedIntent(
+    event = ClearedIntent.built(
         intent=intent,
         intent_hash=intent_hash,
         home=decision.home,
         person_key=question.person_key,
+        also_key=question.also_key,
         received_at=question.recorded_at,
         expires_at=decision.expires_at,
         policy_version=decision.policy_version,
         answers=question.answers,
+        marks=marks,
     )
     topic = CLEARED_INTENTS_URGENT if intent.priority == URGENT else CLEARED_INTENTS
     step = event_id(intent.message_id, intent_hash, "cleared-intent")
@@ -154,16 +166,19 @@ def _said_by(person_key: str, inbound: InboundMessage, said: Said, change: Chang
 
 
 def answer_to(inbound: InboundMessage, text: str, said: Said) -> SendIntent | None:
-    """The confirmation of a command, by the number that it was written to; None where the person has no phone number.
+    """The confirmation of a command, by the number that it was written to, to the phone or else to the user id; None
+    where the person has neither (what Meta named them by is no user id).
 
     Its id is a function of the inbound message's, so a message that comes again is confirmed once.
     """
-    if inbound.from_phone is None:
+    user_id = None if inbound.from_phone is not None else inbound.user_id
+    if inbound.from_phone is None and not is_user_id(user_id):
         return None
     return SendIntent(
         message_id="c-" + event_id(inbound.wamid, "confirmation"),
         sender=inbound.phone_number_id,
         to=inbound.from_phone,
+        user_id=user_id,
         category="service",
         content=Text(body=text),
         priority=URGENT,
@@ -187,6 +202,8 @@ def question_of(intent: SendIntent, recorded_at: datetime, person_key: str, now:
     """The question about an intent, without the person's word yet.
 
     A record from the future (its producer's clock is ahead) counts as written now: otherwise its life could end after
-    the lane has forgotten its id.
+    the lane has forgotten its id. Raises pydantic's ValidationError where its time cannot be (`Instant`): what is built
+    of it further on is not checked again.
     """
+    _INSTANT.validate_python(recorded_at)
     return Question(intent=intent, recorded_at=min(recorded_at, now), person_key=person_key, word=None)

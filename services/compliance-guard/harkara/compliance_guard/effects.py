@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from harkara.compliance_guard import core
-from harkara.compliance_guard.metrics import COMMANDS, CONFIRMATIONS, CONSENT_RECORDED, DECISIONS, PERSONS
+from harkara.compliance_guard.compact import CompactRows
+from harkara.compliance_guard.metrics import COMMANDS, CONFIRMATIONS, CONSENT_RECORDED, PERSONS, decided
 from harkara.contracts.consent import ConsentEvent, ConsentRequest, Standing
 from harkara.contracts.event import event_id
 from harkara.contracts.identity import person_key
-from harkara.contracts.intents import SendIntent
+from harkara.contracts.intents import SendIntent, person_keys
 from harkara.contracts.topics import CONSENT_EVENTS, CONSENT_STATE
 from harkara.contracts.webhooks import InboundMessage
 from harkara.policy.aliases import Aliases
@@ -20,6 +21,7 @@ from harkara.policy.clearance import Rejected, Word, decide, purpose_of
 from harkara.policy.commands import Commands, Said
 from harkara.policy.confirmations import confirmation
 from harkara.policy.governance import Governance
+from harkara.policy.marks import marks_if_asked
 from harkara.policy.recording import recorded
 from harkara.policy.standings import Standings
 from harkara.runtime.clock import Clock
@@ -51,13 +53,16 @@ class Judge:
         if not isinstance(intent, SendIntent):
             raise Refused("the record is no SendIntent")
         now = self._clock.now()
-        question = core.question_of(intent, incoming.timestamp, person_key(self._pepper, intent.to), now)
-        word = self._standings.word(question.person_key, purpose_of(intent))
-        question = replace(question, word=word)
+        person, also = person_keys(self._pepper, intent)
+        question = core.question_of(intent, incoming.timestamp, person, now)
+        word = self._standings.word(person, purpose_of(intent), also)
+        names = self._standings.names(person, also) if self._governance.do_not_message else ()
+        question = replace(question, word=word, also_key=also, names=names)
         decision = decide(question, self._governance, now)
         code = decision.reason.code if isinstance(decision, Rejected) else "cleared"
-        DECISIONS.labels(code).inc()
-        return core.outputs(question, decision, now)
+        decided(code).inc()
+        marks = marks_if_asked(intent, self._pepper, self._governance.compliance)
+        return core.outputs(question, decision, now, marks)
 
 
 class Listener:
@@ -134,11 +139,12 @@ class Answerer:
         text = confirmation(said, language, self._lately.word(inbound) or standing)
         intent = core.answer_to(inbound, text, said)
         if intent is None:
-            CONFIRMATIONS.labels("no_phone").inc()
+            CONFIRMATIONS.labels("no_name").inc()
             return []
         now = self._clock.now()
         question = core.question_of(intent, inbound.received_at, inbound.person_key, now)
-        question = replace(question, word=standing, answers=inbound.sent_at)
+        names = self._standings.names(inbound.person_key) if self._governance.do_not_message else ()
+        question = replace(question, word=standing, answers=inbound.sent_at, names=names)
         decision = decide(question, self._governance, now)
         CONFIRMATIONS.labels(decision.reason.code if isinstance(decision, Rejected) else "cleared").inc()
         return core.outputs(question, decision, now)
@@ -178,7 +184,7 @@ def _inbound(incoming: Incoming) -> InboundMessage:
 
 def consent_projection(app: ProjectionApp) -> None:
     """Folds `consent-events` into the table whose changelog is `consent-state`."""
-    table = app.projection_table("consent", CONSENT_STATE)
+    table = app.projection_table("consent", CONSENT_STATE, CompactRows)
 
     def take(incoming: Incoming) -> None:
         event = incoming.envelope.event

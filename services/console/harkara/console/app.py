@@ -48,8 +48,8 @@ def create(settings: Settings) -> Service:
     producer = ProducerComponent(settings)
     access = Access(ApiKeys.from_file(settings.api_keys_file), policy, pepper, clock, settings.session_hours)
     desk = Desk(access, Queries(database.pool), Commands(producer, clock), policy, clock, pepper, settings)
-    live = Live(settings.live_interval_seconds, settings.live_clients)
-    read_side = ReadSide(settings, Store(database.pool, pepper), database.ready, clock)
+    live = Live(settings.live_interval_seconds, settings.live_clients, settings.live_gap_seconds)
+    read_side = ReadSide(settings, Store(database.pool, pepper), database.ready, live.wake, clock)
     told = HeadsTold(database.pool)
     return Service(settings, [database, producer, read_side, live, told], http_app(desk, live))
 

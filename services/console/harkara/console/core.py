@@ -130,6 +130,22 @@ class Placed:
         return self.table is DEAD_LETTERS and self.of.topic.name not in _DEAD_LETTER_NAMES
 
 
+def views_of(placed: Iterable[Placed]) -> set[str]:
+    """The live views that show these rows: `overview`, `run:<id>`, `message:<id or wamid>`."""
+    found: set[str] = set()
+    for each in placed:
+        row = each.row
+        if each.table in (MESSAGES, MESSAGE_EVENTS):
+            found |= {f"message:{row[name]}" for name in ("message_id", "wamid") if row.get(name)}
+        elif each.table is AUDIT:  # a word on a run is its state
+            found |= {f"message:{row['subject']}", f"run:{row['subject']}", "overview"}
+        elif each.table in (RUNS, PROGRESS, SLA):
+            found |= {f"run:{row['run_id']}", "overview"}
+        elif each.table is not NUMBER_HISTORY:  # which only a number's page shows, and that is not live
+            found.add("overview")
+    return found
+
+
 def place(record: Record, pepper: bytes) -> Placed | None:
     """The row of a record; None for a record that says nothing to the read side.
 

@@ -51,7 +51,8 @@ async def decisions(
     after: Annotated[str | None, Query(max_length=LONGEST_CURSOR)] = None,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
 ) -> Decisions:
-    """What was decided from `since` on. A hop that was killed and ran again may show a decision twice."""
+    """What was decided from `since` on. A decision that was made twice is here once; where a hop that was
+    killed came to another one when it ran again, both are."""
     caller.require_everything()
     rows = await desk.queries.decisions(since, None if after is None else place_of(after), limit)
     found = [Recorded(message_id=row["message_id"], decision=row["decision"]) for row in rows]

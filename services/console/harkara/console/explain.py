@@ -18,6 +18,8 @@ from harkara.policy.reload import from_record
 
 explaining = APIRouter(prefix="/api/v1", responses=PROBLEMS)
 
+FALLBACK_STARTED = "fallback_content"
+"""The reason of the step by which a lane goes on with a message's other content."""
 UNKNOWN_POLICY = "the policy of that version is not on record here"
 
 
@@ -39,12 +41,24 @@ class Explained(Answer):
     why_not: str | None = None
 
 
+class Turn(Answer):
+    """Why an attempt carries another content than the one before it."""
+
+    attempt: int
+    at: datetime
+    reason: Why
+
+
 class Explanation(Answer):
-    """Why a message stands where it stands. `reason` is of its newest step; `decisions` are in their order."""
+    """Why a message stands where it stands. `reason` is of its newest step; `turns` and `decisions` are in their order.
+
+    `turns`: where its fallback content took the first one's place, and why (RTW-7).
+    """
 
     message_id: str
     status: str
     reason: Why | None
+    turns: list[Turn]
     decisions: list[Explained]
 
 
@@ -58,6 +72,7 @@ async def explain_message(message_id: str, desk: AtDesk, caller: AsCaller) -> Ex
         message_id=state.message_id,
         status=state.status,
         reason=None if state.reason is None else Why.model_validate(state.reason.model_dump()),
+        turns=_turns(history),
         decisions=[_explained(each, policies[each.policy_version]) for each in decisions],
     )
 
@@ -70,6 +85,17 @@ def _decisions(history: list[Row]) -> list[Decision]:
         if decision is not None:
             found.setdefault(decision.model_dump_json(), decision)
     return list(found.values())
+
+
+def _turns(history: list[Row]) -> list[Turn]:
+    """One an attempt, however often its event came."""
+    found: dict[int, Turn] = {}
+    for row in history:
+        event = MessageLifecycle.model_validate(row["event"])
+        if event.reason is not None and event.reason.code == FALLBACK_STARTED:
+            why = Why.model_validate(event.reason.model_dump())
+            found.setdefault(event.attempt, Turn(attempt=event.attempt, at=event.at, reason=why))
+    return [found[attempt] for attempt in sorted(found)]
 
 
 async def _policy(desk: Desk, version: str) -> Governance | None:

@@ -34,7 +34,7 @@ LIVE_CLIENTS = Gauge(
 )
 LIVE_DROPPED = Counter(
     "harkara_console_live_dropped_total",
-    "Watching pages dropped because they read too slowly; they reconnect by themselves. Growing fast: a bad network.",
+    "Times that a watching page read too slowly and was told to fetch the view instead. Growing fast: a bad network.",
 )
 COMMANDS = Counter(
     "harkara_console_commands_total",

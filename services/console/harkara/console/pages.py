@@ -55,7 +55,9 @@ class PageRoute(APIRoute):
                 if problem.status == 401 and request.method == "GET":
                     there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                     return RedirectResponse(f"/login?next={quote(there)}", 303)
-                return _page("error.html", problem.status, title=problem.title, detail=problem.detail)
+                answer = _page("error.html", problem.status, title=problem.title, detail=problem.detail)
+                answer.headers.update(problem.headers)
+                return answer
             except psycopg.OperationalError:
                 detail = "Sending goes on. The page comes back by itself when Postgres does; reload it then."
                 return _page("error.html", 503, title="Postgres does not answer", detail=detail)
@@ -196,17 +198,28 @@ async def logout() -> Response:
 
 @pages.get("/events")
 async def events(request: Request, desk: AtDesk, visitor: Visitor, view: str = "overview") -> Response:
-    """Server-sent events of one view (`overview`, `run:<id>`, `message:<id>`): its HTML, whenever it changed."""
+    """Server-sent events of one view (`overview`, `run:<id>`, `message:<id>`): its HTML at once and on change (`view`),
+    that it is to be fetched (`refetch`: it is larger than an event may be, or its reader is behind), and every 15 s
+    without either that the stream lives (`beat`). Each begins with the view as it is: a new one has missed nothing.
+    """
     render = _view(desk, visitor, bounded(view))
-    await render()  # 404 here rather than a stream of nothing
-    name = f"{visitor.home or '*'} {view}"
+    first = await render()  # 404 here rather than a stream of nothing
+    name = _watched(visitor, view)
     live = live_of(request)
     try:
-        client = live.watch(name, render)
+        client = live.watch(name, render, first, view)
     except TooManyClients:
         raise Problem(503, "TOO_MANY_WATCHERS", "Too many pages are open", headers={"Retry-After": "30"}) from None
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(live.stream(name, client), media_type="text/event-stream", headers=headers)
+
+
+@pages.get("/view")
+async def fetched_view(request: Request, desk: AtDesk, visitor: Visitor, view: str = "overview") -> Response:
+    """A view's HTML for who is told `refetch`: as its watchers were last shown it, where somebody watches it."""
+    render = _view(desk, visitor, bounded(view))
+    html = live_of(request).shown(_watched(visitor, view)) or await render()
+    return HTMLResponse(html, headers={"Cache-Control": "no-store"})
 
 
 @pages.get("/static/{name}")
@@ -217,7 +230,12 @@ async def static(name: str) -> Response:
     return Response(_STATIC[name], media_type=STATIC[name], headers={"Cache-Control": "max-age=3600"})
 
 
-def _view(desk: Desk, visitor: Caller, view: str) -> Callable[[], Awaitable[str | None]]:
+def _watched(visitor: Caller, view: str) -> str:
+    """The name under which those who may see the same watch the same."""
+    return f"{visitor.home or '*'} {view}"
+
+
+def _view(desk: Desk, visitor: Caller, view: str) -> Callable[[], Awaitable[str]]:
     kind, _, name = view.partition(":")
     makers: dict[str, tuple[str, Callable[[], Awaitable[dict[str, Any]]]]] = {
         "overview": ("_overview.html", lambda: _overview(desk, visitor)),

@@ -10,7 +10,7 @@ import psycopg
 import structlog
 from aiokafka import ConsumerRecord
 
-from harkara.console.core import TOPICS, Record, place
+from harkara.console.core import TOPICS, Record, place, views_of
 from harkara.console.settings import Settings
 from harkara.console.store import Store
 from harkara.runtime.clock import Clock, SystemClock
@@ -28,6 +28,7 @@ class ReadSide(AtLeastOnce):
 
     While Postgres is away the batch at hand waits for it (sending goes on: nothing on the send path reads Postgres);
     the offsets are committed after the SQL transaction, so a kill between the two repeats the batch without effect.
+    `stored` is told after each such transaction which views show its rows; it must not block.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ReadSide(AtLeastOnce):
         settings: Settings,
         store: Store,
         database_ready: Callable[[], str | None],
+        stored: Callable[[set[str]], None],
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
@@ -47,6 +49,7 @@ class ReadSide(AtLeastOnce):
             batch_records=BATCH_RECORDS,
         )
         self._store = store
+        self._tell_stored = stored
         self._pepper = settings.pepper_bytes()
 
     async def _decided(self, batch: list[ConsumerRecord]) -> Effects:
@@ -71,7 +74,8 @@ class ReadSide(AtLeastOnce):
         give_up_at = self._clock.monotonic() + GIVE_UP_SECONDS
         while True:
             try:
-                return await self._store.write(placed)
+                await self._store.write(placed)
+                return self._tell_stored(views_of(placed))
             except psycopg.OperationalError as error:
                 if self._clock.monotonic() > give_up_at:
                     raise

@@ -18,5 +18,6 @@ class Settings(ServiceSettings):
     postgres_pool_size: int = Field(default=8, ge=2, le=100)  # 1 for the read side, the others for readers
     api_keys_file: Path = Path("api-keys.yaml")
     session_hours: int = Field(default=12, ge=1, le=168)  # a shift
-    live_interval_seconds: float = Field(default=1.0, ge=0.1, le=60)  # how often what somebody watches is looked up
+    live_interval_seconds: float = Field(default=0.4, ge=0.1, le=3600)  # with the look itself within 500 ms (WHK-13)
+    live_gap_seconds: float = Field(default=0.08, ge=0.02, le=10)  # what comes just after a look waits so long
     live_clients: int = Field(default=100, ge=1, le=10_000)  # open pages; each costs a socket and a small queue

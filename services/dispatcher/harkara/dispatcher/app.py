@@ -20,4 +20,7 @@ def create(settings: Settings) -> Service:
     policy = PolicyWatch(
         settings, PolicyFile(settings.governance_file, governance, load, needs_restart), [dispatcher.follow]
     )
-    return Service(settings, [policy, dispatcher.denials.table, dispatcher.number_states.table, emitter, dispatcher])
+    tables = [dispatcher.denials.table, dispatcher.number_states.table]
+    if governance.portfolios:
+        tables.append(dispatcher.leases.table)
+    return Service(settings, [policy, *tables, emitter, dispatcher])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from harkara.contracts.commands import SendCommand
 from harkara.dispatcher import journal
 from harkara.dispatcher.doubt import resolve
+from harkara.dispatcher.kinship import cancel_elsewhere
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import DOUBTFUL
@@ -24,6 +25,8 @@ def take_command(scribe: Scribe, around: Surroundings, command: SendCommand) -> 
         _pause(scribe, command)
     elif scribe.state.cancels.get((command.kind, command.target), 0.0) < command.at.timestamp():
         scribe.write(journal.cancel_key(command.kind, command.target), "cancel", command.home, _said(command))
+        if command.kind == "cancel_recipient":
+            cancel_elsewhere(scribe, around, command.target)
 
 
 def _prioritise(scribe: Scribe, command: SendCommand) -> None:

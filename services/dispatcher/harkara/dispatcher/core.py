@@ -12,13 +12,16 @@ from itertools import islice
 from typing import Any
 
 from harkara.dispatcher import journal
+from harkara.dispatcher.contacts import one_too_many
 from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS, doubt, doubt_is_over
 from harkara.dispatcher.evidence import FALLBACK_KEPT_SECONDS
 from harkara.dispatcher.evolve import order_of, seconds, unplace, wake_number
+from harkara.dispatcher.fallback import tick_watches
 from harkara.dispatcher.horizon import HORIZON_SECONDS, fingerprint
 from harkara.dispatcher.plan import Go, Over, Surroundings, Wait, calls_allowed, number_obstacle, over, way_of
 from harkara.dispatcher.rehearse import rehearse
 from harkara.dispatcher.scribe import Scribe
+from harkara.dispatcher.spending import take_place, tend, write_drafts
 from harkara.dispatcher.state import DOUBTFUL, LaneState, Message, NumberLane
 from harkara.dispatcher.typing_shown import types_first
 
@@ -60,7 +63,7 @@ def take_order(scribe: Scribe, order: dict[str, Any], trace: str | None) -> None
 def tick(scribe: Scribe, around: Surroundings) -> None:
     """What is due by the clock, and what may be forgotten; at most ROUND of each."""
     state, now = scribe.state, scribe.now
-    state.weights = around.policy.weights
+    state.weights, state.recent.rules = around.policy.weights, around.policy.contacts
     for message in list(state.timers.take_due(now, ROUND)):
         if state.messages.get(message.message_id) is message:
             _wake(scribe, around, message)
@@ -70,6 +73,10 @@ def tick(scribe: Scribe, around: Surroundings) -> None:
     for message_id in list(state.horizon.forget_old(now, ROUND)):
         scribe.erase(message_id)
         scribe.erase(journal.step_key(message_id))
+    state.recent.forget_old(now, ROUND)
+    tick_watches(scribe, around)
+    if state.places.active:
+        tend(scribe, around)
     while state.fallbacks and next(iter(state.fallbacks.values())).at + FALLBACK_KEPT_SECONDS <= now:
         del state.fallbacks[next(iter(state.fallbacks))]
     for key in [key for key, at in islice(state.papers.items(), ROUND) if at + HORIZON_SECONDS <= now]:
@@ -159,6 +166,8 @@ def start_calls(scribe: Scribe, around: Surroundings) -> list[Message]:
             if len(started) >= ROUND or not _next_call(scribe, around, lane, allowed, started):
                 break
         state.looked_at(lane, scribe.now)
+    if scribe.drafts:
+        write_drafts(scribe)
     return started
 
 
@@ -173,7 +182,7 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
     if not state.is_its_turn(message):
         lane.unlist(message)
         return True
-    pair_free_at = lane.pairs.next_at(message.person_key)
+    pair_free_at = lane.pairs.next_at(message.line)
     if pair_free_at > scribe.now:
         lane.sleep(message, pair_free_at)
         return True
@@ -182,6 +191,11 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
         state.leave_queue(message)
         place(scribe, around, message)
         return True
+    if one_too_many(scribe, around, message, way):
+        return True
+    facts = around.fleet[lane.phone_number_id]
+    if facts.limited and way.candidate.form == "template" and not take_place(scribe, around, message, facts):
+        return False  # the ledger is asked; until it answers the queue stands, and then what has no place is held
     types = types_first(scribe, lane, message, way.candidate)
     if types is not None:
         return types
@@ -242,7 +256,7 @@ def recover(scribe: Scribe, around: Surroundings) -> None:
     that was ended while nobody owned the lane ends now: that word will not be told again."""
     state = scribe.state
     state.replaying = False
-    state.weights = around.policy.weights
+    state.weights, state.recent.rules = around.policy.weights, around.policy.contacts
     for scope, target in list(state.holds):
         if scope == "number":
             _end_hold_of_number(scribe, around, target)

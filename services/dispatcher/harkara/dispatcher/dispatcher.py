@@ -11,19 +11,25 @@ from confluent_kafka import Message as Record
 from harkara.contracts.partition import partition_for
 from harkara.dispatcher import metrics
 from harkara.dispatcher.core import number_changed, template_changed
+from harkara.dispatcher.denials import Denials
 from harkara.dispatcher.emitter import Emitter
 from harkara.dispatcher.failpoints import Failpoints
 from harkara.dispatcher.garbage import calm
 from harkara.dispatcher.holds import sharing
-from harkara.dispatcher.lane import Lane, LaneRefused, Workshop
+from harkara.dispatcher.kinship import CANCEL, cancel_elsewhere
+from harkara.dispatcher.lane import Lane, LaneRefused
 from harkara.dispatcher.lane_log import Broken, Fenced
+from harkara.dispatcher.leases import LeaseReplica
 from harkara.dispatcher.limits import bring_up_to_date
 from harkara.dispatcher.membership import Membership
+from harkara.dispatcher.places import Key
 from harkara.dispatcher.plan import Surroundings
-from harkara.dispatcher.replicas import FRESH_SECONDS, Denials, NumberStates
+from harkara.dispatcher.replicas import FRESH_SECONDS, NumberStates
 from harkara.dispatcher.senders import Senders, facts_of, policy_of
 from harkara.dispatcher.settings import Settings
+from harkara.dispatcher.spending import lease_changed
 from harkara.dispatcher.tokens import Tokens
+from harkara.dispatcher.workshop import Workshop
 from harkara.graph_api.outcome import Refused
 from harkara.policy.governance import Governance
 from harkara.runtime.clock import Clock, SystemClock
@@ -53,8 +59,9 @@ class Dispatcher:
         self._partitions_of_account: dict[str, set[int]] = {}
         for facts in self._facts.values():  # neither changes while this runs
             self._partitions_of_account.setdefault(facts.waba_id, set()).add(facts.partition)
-        self.denials = Denials(settings, self._denied)
+        self.denials = Denials(settings, self._denied, self._linked)
         self.number_states = NumberStates(settings, self._number_changed, self._template_changed)
+        self.leases = LeaseReplica(settings, self._lease_changed)
         self._senders = Senders(settings, governance, tokens)
         self._membership = Membership(settings, self)
         self._threads = ThreadPoolExecutor(THREADS, "lane")
@@ -73,6 +80,8 @@ class Dispatcher:
                 self.denials.by_person,
                 templates=self.number_states.templates,
                 fresh=self._fresh,
+                leases=self.leases.leases,
+                links=self.denials.links,
             ),
             senders=self._senders,
             emitter=emitter,
@@ -182,6 +191,9 @@ class Dispatcher:
             try:
                 offsets = await (lane.take() if fresh else lane.resume())
                 self._taken.add(lane.partition)
+                self._remind_of_leases(lane.partition)
+                for person_key in lane.state.cancelled_recipients():  # links may have come that the journal knows not
+                    lane.changed(cancel_elsewhere, person_key)
                 metrics.LANES.set(len(self._taken))
                 self._membership.fetch(lane.partition, offsets)
                 await lane.work()
@@ -207,6 +219,13 @@ class Dispatcher:
                 return
             await asyncio.sleep(pause)
 
+    def _remind_of_leases(self, partition: int) -> None:
+        """A lane knows from its journal what it spent, not what it was granted and never used: that goes back."""
+        for portfolio_id, lease in self.leases.leases.by_portfolio.items():
+            for home in lease.homes:
+                if partition_for(home, self._settings.partitions) == partition:
+                    self._lease_changed((portfolio_id, home))
+
     def _untake(self, partitions: set[int]) -> None:
         self._taken -= partitions
         metrics.LANES.set(len(self._taken))
@@ -227,6 +246,13 @@ class Dispatcher:
             if waiting:
                 lane.wake()
 
+    def _linked(self, names: list[str]) -> None:
+        """These are one person's: what was cancelled for them under one name is cancelled under all of them."""
+        for lane in [self._lanes[partition] for partition in self._taken & self._lanes.keys()]:
+            for name in names if lane.state.cancels else ():
+                if (CANCEL, name) in lane.state.cancels:
+                    lane.changed(cancel_elsewhere, name)
+
     def _number_changed(self, number: str) -> None:
         facts = self._facts.get(number)
         lane = None if facts is None else self._lanes.get(partition_for(facts.home, self._settings.partitions))
@@ -239,6 +265,12 @@ class Dispatcher:
         for partition in self._partitions_of_account.get(template.partition("/")[0], ()):
             if partition in self._lanes:
                 self._lanes[partition].changed(template_changed, template)
+
+    def _lease_changed(self, key: Key) -> None:
+        """There may be places for what waits for some."""
+        lane = self._lanes.get(partition_for(key[1], self._settings.partitions))
+        if lane is not None:
+            lane.changed(lease_changed, "/".join(key))
 
     def _bar(self, number: str, outcome: Refused) -> None:
         """Before the next call of any lane here can start: what shares the token or account that was refused stops."""

@@ -7,6 +7,7 @@ open, shows a second sending of the same message, and brings Meta's late refusal
 from __future__ import annotations
 
 from harkara.dispatcher import journal
+from harkara.dispatcher.fallback import end_submitted, follow, reached_nobody
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import Message, Seen
 from harkara.dispatcher.throttle import slow_down_told
@@ -25,8 +26,11 @@ def take_echo(
     number: str | None,
     at: float,
     failed_code: int | None = None,
+    *,
+    reached: bool = False,
 ) -> None:
-    """A status of Meta names one of our attempts. `failed_code`: it says `failed`, with that code (0: without one).
+    """A status of Meta names one of our attempts. `failed_code`: it says `failed`, with that code (0: without one);
+    `reached`: it says that the person has it.
 
     While a newer attempt's call is under way, what is known of the older one is kept until that call has ended.
     """
@@ -34,9 +38,11 @@ def take_echo(
     seen = Seen(attempt, wamid, number)
     message = scribe.state.messages.get(message_id)
     if message is None:
-        _after_the_end(scribe, message_id, seen, failed_code)
+        _after_the_end(scribe, message_id, seen, failed_code, reached=reached)
     elif not 1 <= attempt <= message.attempt:
         return
+    elif attempt == message.traits.instead_of and not reached:
+        return  # Meta has it and did not deliver it: that is why the fallback goes
     elif failed_code is not None and attempt < message.attempt and not message.waiting:
         return  # the older one reached nobody; the newer one's fate is still open
     elif message.status == "attempting" and attempt < message.attempt:
@@ -49,7 +55,8 @@ def take_echo(
         if not message.template_only:
             scribe.step(message, "queued", template_only=True, code=failed_code, reason=f"meta_{failed_code}")
     else:
-        settle_by_evidence(scribe, message, seen)
+        settle_by_evidence(scribe, message, seen, reached=reached)
+        follow(scribe, message_id, seen, failed_code, reached=reached)
 
 
 def _note_channel(scribe: Scribe, number: str | None, at: float, failed_code: int | None) -> None:
@@ -62,7 +69,9 @@ def _note_channel(scribe: Scribe, number: str | None, at: float, failed_code: in
         slow_down_told(scribe, number, failed_code, at)
 
 
-def settle_by_evidence(scribe: Scribe, message: Message, seen: Seen, newer_was: str = "unknown") -> None:
+def settle_by_evidence(
+    scribe: Scribe, message: Message, seen: Seen, newer_was: str = "unknown", *, reached: bool = False
+) -> None:
     """Meta has attempt `seen`: the message is submitted by it. A newer attempt is withdrawn: it will not be made, or
     ended as `newer_was`, or nobody waits for its fate any more."""
     other = message.seen if message.seen is not None and message.seen.attempt != seen.attempt else None
@@ -71,10 +80,11 @@ def settle_by_evidence(scribe: Scribe, message: Message, seen: Seen, newer_was: 
         withdrawn = [message.attempt + 1, "cancelled"]
     elif seen.attempt < message.attempt:
         withdrawn, sent_again = [message.attempt, newer_was], True
-    scribe.end(
+    end_submitted(
+        scribe,
         message,
-        "submitted",
         seen.attempt,
+        reached=reached,
         wamid=seen.wamid,
         number=seen.number or message.number,
         reason="seen_in_status",
@@ -99,11 +109,16 @@ def note_duplicate(scribe: Scribe, message_id: str, seen: Seen) -> None:
         scribe.write(key, "duplicate", taken.home, kept | {"reason": "duplicate"})
 
 
-def _after_the_end(scribe: Scribe, message_id: str, seen: Seen, failed_code: int | None) -> None:
-    """Only two things may still follow: a status of another attempt of a message that was sent again, and the refusal
-    of a text whose order has a template to go on with."""
-    if failed_code is None:
+def _after_the_end(scribe: Scribe, message_id: str, seen: Seen, failed_code: int | None, *, reached: bool) -> None:
+    """Only three things may still follow: a status of another attempt of a message that was sent again, the refusal of
+    a text whose order has a template to go on with, and news of a message whose fallback may go."""
+    if failed_code is None and not reached_nobody(scribe.state, message_id, seen, reached=reached):
         note_duplicate(scribe, message_id, seen)  # one that failed did not reach the person
+    _go_on_as_template(scribe, message_id, seen, failed_code)
+    follow(scribe, message_id, seen, failed_code, reached=reached)
+
+
+def _go_on_as_template(scribe: Scribe, message_id: str, seen: Seen, failed_code: int | None) -> None:
     fallback = scribe.state.fallbacks.get(message_id)
     if fallback is None or fallback.attempt != seen.attempt:
         return

@@ -13,9 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 from harkara.contracts.intents import Form
+from harkara.dispatcher.counted import recall
 from harkara.dispatcher.horizon import HORIZON_SECONDS
 from harkara.dispatcher.journal import NOT_SENT, Entry, instant, message_id_of
-from harkara.dispatcher.message import Course, Hours, Traits
+from harkara.dispatcher.message import Course, Hours, Traits, other_names
 from harkara.dispatcher.plan import PATIENCE_SECONDS
 from harkara.dispatcher.sealed import seal
 from harkara.dispatcher.state import Candidate, Fallback, Given, Hold, LaneState, Message, Paused, Seen, Taken
@@ -23,7 +24,8 @@ from harkara.policy.throttle import Cut
 
 UNKNOWN_KEPT_SECONDS = HORIZON_SECONDS  # how long an operator may still resolve a message of unknown fate
 MEDIA = frozenset({"image", "video", "audio", "document", "sticker"})
-CONTENT = ("to", "session", "template", "answers")
+CONTENT = ("to", "user_id", "session", "template", "answers", "fallback", "instead_of", "marks")
+SHALLOW = 5_000  # live messages of a lane, 1 MB: up to here an order is not packed, it goes out in some seconds
 MOST_FALLBACKS = 20_000  # about 20 MB; beyond it the oldest text is not followed any more, as if its status had come
 
 
@@ -41,13 +43,15 @@ def evolve(state: LaneState, entry: Entry) -> LaneState:
     if change is None:
         raise UnknownKind(entry.kind)
     change(state, entry, entry.data)
+    if "contact" in entry.data:
+        recall(state.recent, entry.data["contact"], entry.at, message_id_of(entry.key), entry.home)
     return state
 
 
 def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """{order: a DispatchOrder's JSON, status: queued or scheduled, trace: traceparent or null, again: of a message
     that had ended and goes on: {attempt, spent, template_only, resent}}"""
-    message = message_of(data["order"], entry.seq, data.get("trace"))
+    message = message_of(data["order"], entry.seq, data.get("trace"), packed=len(state.messages) >= SHALLOW)
     message.status = data["status"]
     if "again" in data:
         state.horizon.discard(message.message_id)
@@ -88,7 +92,7 @@ def _step(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     if message.status == "attempting" and message.number is not None:
         lane = state.number(message.number)
         lane.pace.note(message.called_at, message.media)
-        lane.pairs.note(message.person_key, message.called_at)
+        lane.pairs.note(message.line, message.called_at)
     state.index(message)
 
 
@@ -98,7 +102,7 @@ def _give_back(state: LaneState, message: Message, data: dict[str, Any]) -> None
     if never_left and message.number is not None and message.status != "queued":
         lane = state.number(message.number)
         lane.pace.forget(message.called_at, message.media)
-        lane.pairs.forget(message.person_key)
+        lane.pairs.forget(message.line)
         state.look_again(message.number)
         state.look_again(message.number)
 
@@ -111,15 +115,16 @@ def _throttle(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
 
 
 def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
-    """{status, attempt, hash, number, ...what the lifecycle event says}"""
+    """{status, attempt, hash, number, instead_of, ...what the lifecycle event says}"""
     message_id = message_id_of(entry.key)
     message = state.messages.get(message_id)
     if message is not None:
         state.drop(message)
     state.horizon.add(message_id, entry.at, data["status"], data["attempt"], data["hash"])
     number, submitted = data.get("number"), data["status"] == "submitted"
-    if data.get("resent"):
-        state.taken[message_id] = Taken(entry.home, (data["event_attempt"],) if submitted else ())
+    if data.get("resent") or "instead_of" in data:
+        attempts = (data["event_attempt"],) if submitted else ()
+        state.taken[message_id] = Taken(entry.home, attempts, data.get("instead_of", 0))
     if not submitted:
         return
     if number is not None:
@@ -153,6 +158,11 @@ def _duplicate(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         state.taken[message_id] = Taken(taken.home, (*taken.attempts, data["attempt"]))
 
 
+def _watch(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{order, attempt, number, until and after: Unix seconds, resent, trace}: as `Watches.add` takes it"""
+    state.watches.add(message_id_of(entry.key), entry.at, data)
+
+
 def _auth(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """{failures: in a row, token: the mark of the token that was refused}"""
     state.auth_failures[entry.key.partition("/")[2]] = (data["failures"], data["token"])
@@ -169,6 +179,13 @@ def _hold(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         long = data.get("until") is None or data["until"] > entry.at + PATIENCE_SECONDS
         if not state.replaying and data.get("moves", long):
             _unplace(state, target)
+
+
+def _places(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{sequence: units used up by now, persons: who took one each, again: who needed none, returned: given back}"""
+    state.places.note(entry, data)
+    for person in () if state.replaying else data.get("persons", ()):
+        state.needs_no_place(person)
 
 
 def _cancel(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
@@ -220,9 +237,11 @@ _KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
     "end": _end,
     "seen": _seen,
     "duplicate": _duplicate,
+    "watch": _watch,
     "auth": _auth,
     "hold": _hold,
     "throttle": _throttle,
+    "places": _places,
     "cancel": _cancel,
     "priority": _priority,
     "pause": _pause,
@@ -235,6 +254,8 @@ _KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
 def _tombstone(state: LaneState, entry: Entry) -> None:
     """The key is forgotten. A step's or conflict's tombstone says nothing that its order's does not."""
     state.papers.pop(entry.key, None)
+    if entry.key.endswith("/w") and state.watches.remove(message_id_of(entry.key)):
+        return
     if entry.key.startswith("hold/"):
         _, scope, target = entry.key.split("/", 2)
         state.holds.pop((scope, target), None)
@@ -245,7 +266,7 @@ def _tombstone(state: LaneState, entry: Entry) -> None:
     elif entry.key.startswith("cancel/"):
         _, kind, target = entry.key.split("/", 2)
         state.cancels.pop((kind, target), None)
-    elif entry.key.startswith("priority/"):
+    elif entry.key.startswith("priority/") and entry.key.count("/") == 2:  # "priority" may be a message's id
         _, kind, target = entry.key.split("/", 2)
         state.priorities.pop((kind, target), None)
     elif entry.key.startswith("pause/"):
@@ -278,8 +299,8 @@ def unplace(state: LaneState, number: str) -> None:
     _unplace(state, number)
 
 
-def message_of(order: dict[str, Any], seq: int, trace: str | None) -> Message:
-    """The live message of a DispatchOrder's JSON."""
+def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bool = True) -> Message:
+    """The live message of a DispatchOrder's JSON; `packed`: it may wait long, and is to be small."""
     template = order.get("template")
     names = (*CONTENT, "dry_run", "not_before") if order.get("dry_run") else CONTENT
     content = {name: order[name] for name in names if order.get(name) is not None}
@@ -302,10 +323,13 @@ def message_of(order: dict[str, Any], seq: int, trace: str | None) -> Message:
             _hours(tuple((each["start"], each["end"]) for each in order["hours"])) if "hours" in order else (),
             order.get("dry_run", False),
             _backups(template),
+            falls_back="fallback" in order,
+            instead_of=order.get("instead_of", 0),
         ),
-        seal(order["intent_hash"], trace, content),
+        seal(order["intent_hash"], trace, content, packed=packed),
         seconds(order["received_at"]),
         seconds(order["expires_at"]),
+        other=other_names(order),
     )
 
 
@@ -316,6 +340,8 @@ def order_of(message: Message) -> dict[str, Any]:
         "home": message.home,
         "intent_hash": message.intent_hash,
         "person_key": message.person_key,
+        "line": None if message.line == message.person_key else message.line,
+        "also_key": None if message.other is None else message.other.also,
         "category": message.category,
         "priority": message.priority,
         "producer": message.producer,

@@ -51,7 +51,7 @@ def hold_by_policy(
     policy, number = outcome.policy, message.number or ""
     facts: dict[str, Any] = {"code": outcome.error.code, "trace": message.trace}
     if policy.scope is Scope.PAIR:
-        hold(scribe, message.home, "pair", f"{number}/{message.person_key}", policy.reason_code, until, **facts)
+        hold(scribe, message.home, "pair", f"{number}/{message.line}", policy.reason_code, until, **facts)
     elif policy.action is Action.PAUSE_TEMPLATE:
         until = scribe.now + (policy.hold_seconds or TEMPLATE_PROBE_SECONDS)
         facts["alert"] = policy.alert or None

@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition
 from harkara.contracts.commands import SendCommand
 from harkara.contracts.envelope import Headers, Undecodable, decode
 from harkara.contracts.intents import DispatchOrder
-from harkara.contracts.lifecycle import EFFECT_RANK
+from harkara.contracts.lifecycle import EFFECT_RANK, REACHED
 from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import (
     DISPATCH_ORDERS,
@@ -55,7 +55,7 @@ class CommandArrived:
 @dataclass(frozen=True, slots=True)
 class EchoArrived:
     """A status of Meta that names one of our attempts. `at` in Unix seconds; `failed_code`: Meta's code where the
-    status is `failed` (0: none), else None."""
+    status is `failed` (0: none), else None; `reached`: it says that the person has it."""
 
     message_id: str
     attempt: int
@@ -63,6 +63,7 @@ class EchoArrived:
     number: str | None
     at: float
     failed_code: int | None = None
+    reached: bool = False
 
 
 Arrival: TypeAlias = OrderArrived | CommandArrived | EchoArrived
@@ -177,6 +178,7 @@ def _echo(value: bytes | None) -> EchoArrived | None:
             event.get("phone_number_id"),
             seconds(event["at"]),
             int(event.get("error_code") or 0) if event["status"] == "failed" else None,
+            event["status"] in REACHED,
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -7,10 +7,12 @@ The topic is compacted, so the newest entry of a key must say everything about i
     <message id>/s            step               the whole changing state of a message, once per transition
     <message id>/c            conflict           the same id came with another intent
     <message id>/e            seen               Meta has an older attempt: a status came during a newer one's call
+    <message id>/w            watch              Meta has it, and its other content may yet go (`fallback.py`)
     <message id>/d/<attempt>  duplicate          Meta has this attempt of the message besides another one
     hold/<scope>/<target>     hold               a number, pair or template that sends nothing until a time
     auth/<number>             auth               how often in a row Meta refused the number's present token
     throttle/<number>         throttle           how fast a number may call after Meta said that it is too fast
+    places/<portfolio>/<home> places             the home's units that are used up, and whom the last of them went to
     cancel/<kind>/<target>    cancel             a cancel command, also of what has not arrived yet
     priority/<kind>/<target>  priority           the priority that a message or a run was given
     pause/<run id>            pause              whether a run is paused, and since whose word
@@ -18,6 +20,8 @@ The topic is compacted, so the newest entry of a key must say everything about i
     emitted                   emitted            up to which sequence the implied events have been written
 
 A step whose order is unknown belongs to a message that has ended: its order was compacted away under the end entry.
+
+Steps, ends and orders that go on say in `contact` which attempts of the message count for caps (`counted.py`).
 """
 
 from __future__ import annotations
@@ -64,6 +68,11 @@ def seen_key(message_id: str) -> str:
     return f"{message_id}/e"
 
 
+def watch_key(message_id: str) -> str:
+    """The key of the order of a message that Meta has, while its fallback may be wanted."""
+    return f"{message_id}/w"
+
+
 def duplicate_key(message_id: str, attempt: int) -> str:
     """The key of a second attempt that Meta has too."""
     return f"{message_id}/d/{attempt}"
@@ -82,6 +91,11 @@ def hold_key(scope: str, target: str) -> str:
 def throttle_key(number: str) -> str:
     """The key of a number's newest cut of its rate."""
     return f"throttle/{number}"
+
+
+def places_key(portfolio_id: str, home: str) -> str:
+    """The key of what a home used of its portfolio's places."""
+    return f"places/{portfolio_id}/{home}"
 
 
 def cancel_key(kind: str, target: str) -> str:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
-from dataclasses import dataclass
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka import Message as Record
 
 from harkara.contracts.topics import QUEUE_STATE
@@ -21,28 +19,26 @@ from harkara.dispatcher import metrics
 from harkara.dispatcher.calls import Calls
 from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import place_waiting, recover, start_calls, take_order, tick
-from harkara.dispatcher.emitter import Emitter
 from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import evolve
-from harkara.dispatcher.failpoints import Failpoints
 from harkara.dispatcher.garbage import RECOVERIES
 from harkara.dispatcher.holds import hold_barred
 from harkara.dispatcher.inbound import hear
 from harkara.dispatcher.inbox import HEARD, INPUTS, CommandArrived, EchoArrived, Inbox, OrderArrived
 from harkara.dispatcher.journal import EMITTED, Entry
+from harkara.dispatcher.kinship import lined
 from harkara.dispatcher.lane_log import Broken, LaneLog
 from harkara.dispatcher.limits import repace
-from harkara.dispatcher.observe import count_entries, queue_states
+from harkara.dispatcher.observe import count_entries, queue_states, show_lines
 from harkara.dispatcher.plan import Surroundings, last_gate, number_obstacle
 from harkara.dispatcher.projection import Emission, implied
 from harkara.dispatcher.scribe import Scribe
-from harkara.dispatcher.senders import Senders
-from harkara.dispatcher.settings import Settings
 from harkara.dispatcher.settle import settle
+from harkara.dispatcher.spending import asks_of
 from harkara.dispatcher.state import LaneState, Message
 from harkara.dispatcher.wakeup import next_wake
+from harkara.dispatcher.workshop import Workshop
 from harkara.graph_api.outcome import Refused
-from harkara.runtime.clock import Clock
 
 LAZY_COMMIT_SECONDS = 1.0  # offsets and emitted marks alone: a repeat of them is harmless, a transaction is not free
 EMIT_CHUNK = 5000  # events of a recovery handed to the producer at once
@@ -54,26 +50,6 @@ log = structlog.get_logger()
 
 class LaneRefused(Exception):
     """The lane has a journal and no committed offset: going on could send what was sent. An operator must look."""
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What all lanes of a process share. `fresh()`: the replicas are complete, so calls may start. `member()` is
-    what the group knew us by at the last assignment, `offsets` reads what the group has committed."""
-
-    settings: Settings
-    clock: Clock
-    around: Surroundings
-    senders: Senders
-    emitter: Emitter
-    failpoints: Failpoints
-    member: Callable[[], object]
-    offsets: Consumer
-    threads: Executor
-    fresh: Callable[[], bool]
-    token_lost: Callable[[str], None]
-    barred: Callable[[str, Refused], None]
-    room: Callable[[str, int], None]
 
 
 class Lane:
@@ -236,6 +212,7 @@ class Lane:
         scribe = Scribe(self.state, self._now())
         settled = self._decide(scribe)
         started = start_calls(scribe, self._shop.around) if self._may_call() else []
+        self._ask_for_places()
         await self._write_quarantined()
         self._mark_emitted(scribe)
         if not scribe.entries and not self._lazy_is_due():
@@ -272,11 +249,11 @@ class Lane:
         for arrival in self.inbox.take():
             match arrival:
                 case OrderArrived(order, trace):
-                    take_order(scribe, order, trace)
+                    take_order(scribe, lined(order, self.state, around), trace)
                 case CommandArrived(command):
                     take_command(scribe, around, command)
-                case EchoArrived(message_id, attempt, wamid, number, at, failed_code):
-                    take_echo(scribe, message_id, attempt, wamid, number, at, failed_code)
+                case EchoArrived(message_id, attempt, wamid, number, at, failed_code, reached):
+                    take_echo(scribe, message_id, attempt, wamid, number, at, failed_code, reached=reached)
         if any(entry.kind == "order" for entry in scribe.entries):
             self._shop.failpoints.reach("after_intake")
         while self._changed:
@@ -310,6 +287,16 @@ class Lane:
             self._emitting.append((max(entry.seq for entry in entries), future))
         if len(self._emitting) > MOST_UNACKNOWLEDGED:
             await asyncio.wait([self._emitting[0][1]])
+
+    def _ask_for_places(self) -> None:
+        """Asks are written with the events but move no mark: they are not journaled."""
+        if not self.state.places.active:
+            return
+        asks = asks_of(self.state, self._shop.around, self._now())
+        show_lines(self.state)
+        if asks and not self._leaving:
+            before = self._emitting[-1][0] if self._emitting else self._emitted
+            self._emitting.append((before, self._shop.emitter.write(asks)))
 
     async def _emit_pending(self) -> None:
         """What an earlier owner committed and may not have written; same ids, so a repeat is recognised."""

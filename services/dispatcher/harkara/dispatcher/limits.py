@@ -3,9 +3,10 @@
 A number's limits come from its profile at its age (governance.yaml, `since`), so they change with the file and with
 the clock. Attempts made under the old ones still count.
 
-Of the file can be changed while running: `profiles`, a number's `profile` and `since`, and `dispatch` but for the
-request timeout. What needs a restart: numbers that come or go, their ids, tokens and ways out, and pools (they say in
-which lane a message lives). The other sections are read by other services. A file is taken up whole or not at all.
+Of the file can be changed while running: `profiles`, a number's `profile` and `since`, `dispatch` but for the
+request timeout, and of `compliance` what is decided here, the frequency caps and the guard against duplicate content.
+What needs a restart: numbers that come or go, their ids, tokens and ways out, and pools (they say in which lane a
+message lives). The other sections are read by other services. A file is taken up whole or not at all.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def needs_restart(old: Governance, new: Governance) -> list[str]:
         if other is not None and _fixed(other) != known:
             names = ", ".join(sorted(name for name, value in _fixed(other).items() if known[name] != value))
             reasons.append(f"number {number.phone_number_id} has another {names}")
+    if {each.id for each in old.portfolios} != {each.id for each in new.portfolios}:
+        reasons.append("portfolios are others")
     if old.dispatch.request_timeout_seconds != new.dispatch.request_timeout_seconds:
         reasons.append("dispatch.request_timeout_seconds is another")
     return reasons

@@ -36,11 +36,27 @@ class Seen(NamedTuple):
     number: str | None
 
 
+class OtherNames(NamedTuple):
+    """Of a message whose person has several: the name by which their messages keep one order and share the pair limit
+    (`kinship.py`), and the second name that the intent itself gives."""
+
+    line: str
+    also: str | None
+
+
+def other_names(order: dict[str, Any]) -> OtherNames | None:
+    """Of an order's JSON; None for most."""
+    line, also = order.get("line"), order.get("also_key")
+    return OtherNames(line or order["person_key"], also) if line or also else None
+
+
 class Taken(NamedTuple):
-    """Of a message that was sent again: the attempts that Meta is known to have."""
+    """Of a message that was sent again: the attempts that Meta is known to have. `instead_of`: the attempt that its
+    fallback content stands in for (0: none), of which nothing but a delivery is news."""
 
     home: str
     attempts: tuple[int, ...]
+    instead_of: int = 0
 
 
 class Fallback(NamedTuple):
@@ -60,7 +76,8 @@ class Traits:
 
     `hours`: when calls may start, in order; empty: at any time. `answers`: it confirms a command of the person's, whom
     an opt-out or pause does not keep from being told. `dry_run`: it is worked off without a call. `backups`: the
-    template in the other languages that it may go in.
+    template in the other languages that it may go in. `falls_back`: its order has another content, for when this is
+    not delivered; `instead_of`: this is that other content, in the place of that attempt.
     """
 
     home: str
@@ -75,6 +92,8 @@ class Traits:
     hours: tuple[Hours, ...]
     dry_run: bool = False
     backups: tuple[str, ...] = ()
+    falls_back: bool = False
+    instead_of: int = 0
 
 
 class Course(NamedTuple):
@@ -127,6 +146,18 @@ class Message:
     entry: tuple[float, int, Any] | None = None
     chained: tuple[str, int] | None = None
     seen: Seen | None = None
+    other: OtherNames | None = None
+
+    @property
+    def line(self) -> str:
+        """The name by which its recipient's messages keep one order and share the pair limit."""
+        return self.person_key if self.other is None else self.other.line
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under which names its order knows its recipient."""
+        also = None if self.other is None else self.other.also
+        return (self.person_key,) if also is None else (self.person_key, also)
 
     @property
     def home(self) -> str:

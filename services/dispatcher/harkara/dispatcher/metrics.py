@@ -56,10 +56,22 @@ TRANSACTION_SECONDS = Histogram(
     "One group commit of a lane. Above 0.1 s: look at the brokers.",
     buckets=(0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 5),
 )
+FALLBACKS = Counter(
+    "harkara_dispatcher_fallbacks_total",
+    "Fallback contents that went, by Meta's code for the first content; not_delivered: nothing was said in time. "
+    "not_watched: messages that have none any more, since their lane watches 20,000 others: give fewer of them one.",
+    ["because"],
+)
 INDICATORS = Counter(
     "harkara_dispatcher_typing_indicators_total",
     "Typing indicators before an answer, by whether Meta took them (shown, not_shown). The answer goes in either case.",
     ["result"],
+)
+HELD_FOR_A_PLACE = Gauge(
+    "harkara_dispatcher_held_for_a_place",
+    "Messages of a home that wait for a place under their portfolio's messaging limit. For long: see the portfolio's "
+    "limit and use (quality-monitor's metrics); all held and none used: quality-monitor does not answer.",
+    ["home"],
 )
 LANES = Gauge("harkara_dispatcher_lanes", "Lanes that this process works. Their sum over processes is PARTITIONS.")
 HALTED_LANES = Gauge(

@@ -11,7 +11,8 @@ from harkara.contracts.event import event_id
 from harkara.contracts.topics import Topic
 from harkara.dispatcher import metrics
 from harkara.dispatcher.breaker import BREAKER_STATES, state_of
-from harkara.dispatcher.journal import Entry, message_id_of
+from harkara.dispatcher.fallback import STARTED
+from harkara.dispatcher.journal import Data, Entry, message_id_of
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.queue_state import queue_state
@@ -26,6 +27,7 @@ def count_entries(entries: Iterable[Entry]) -> None:
     """Counters and alerts of entries that are committed."""
     for entry in entries:
         data = entry.data or {}
+        _count_fallback(entry.kind, data)
         if entry.kind == "end":
             metrics.ENDS.labels(data["status"]).inc()
             if data["status"] == "submitted":
@@ -49,6 +51,14 @@ def count_entries(entries: Iterable[Entry]) -> None:
             log.error("refusal_needs_a_look", subject=subject, code=data.get("code"), reason=data.get("reason"))
 
 
+def _count_fallback(kind: str, data: Data) -> None:
+    """A fallback content that goes, or a message that has none any more."""
+    if kind == "order" and data.get("reason") == STARTED:
+        metrics.FALLBACKS.labels(data["details"]["because"]).inc()
+    elif data.get("unwatched"):
+        metrics.FALLBACKS.labels("not_watched").inc()
+
+
 def queue_states(state: LaneState, around: Surroundings, now: float, topic: Topic, most: int) -> list[Emission]:
     """One per number that changed since it was last shown, at most `most`: those whose turn it is. Numbers that sent
     lately stay on the list while they fade."""
@@ -69,6 +79,12 @@ def queue_states(state: LaneState, around: Surroundings, now: float, topic: Topi
         at = event_id("dispatcher", "queue", number, now)
         emissions.append(Emission(topic, facts.home, number, event, at, now))
     return emissions
+
+
+def show_lines(state: LaneState) -> None:
+    """How many wait for a place of their portfolio."""
+    for _, home in state.places.units:
+        metrics.HELD_FOR_A_PLACE.labels(home).set(len(state.places.lines.get(home, ())))
 
 
 def _turns(state: LaneState, most: int) -> list[str]:

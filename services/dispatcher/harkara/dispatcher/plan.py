@@ -14,8 +14,11 @@ from typing import NamedTuple, TypeAlias
 from harkara.contracts.consent import ConsentState, Purpose, Standing
 from harkara.contracts.numbers import NumberState
 from harkara.dispatcher.journal import instant
+from harkara.dispatcher.links import Links
+from harkara.dispatcher.places import Leases, no_place
 from harkara.dispatcher.state import Candidate, LaneState, Message
 from harkara.dispatcher.wordings import TemplateWord, at_account, template_obstacle
+from harkara.policy.contacts import NO_RULES, ContactRules
 from harkara.policy.pacing import Limits
 
 BREAKER_REASONS = frozenset({"not_reachable", "endpoint_failing"})
@@ -32,7 +35,7 @@ PATIENCE_SECONDS = 5.0
 class NumberFacts:
     """What governance says of a number. `capacity`: calls under way at once; `token`: a mark of its access token
     (numbers with the same one halt together), empty where there is none; `usable`: it has a token; `partition`: the
-    lane in which it is at home."""
+    lane in which it is at home; `limited`: its portfolio's messaging limit is kept."""
 
     phone_number_id: str
     home: str
@@ -43,11 +46,12 @@ class NumberFacts:
     usable: bool = True
     portfolio_id: str = ""
     partition: int = 0
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchPolicy:
-    """The dispatch part of governance.yaml."""
+    """The dispatch part of governance.yaml, and what its compliance part says of contacts."""
 
     in_doubt_timeout_seconds: Mapping[str, float]
     max_attempts: int = 3
@@ -56,6 +60,7 @@ class DispatchPolicy:
     request_timeout_seconds: float = 10.0
     lease_seconds: float = 2.0
     weights: Mapping[str, float] = field(default_factory=dict)
+    contacts: ContactRules = NO_RULES
     version: str = ""
 
 
@@ -63,7 +68,8 @@ class DispatchPolicy:
 class Surroundings:
     """What a lane sees of the world: governance, the replicas of number states, of refusals of consent and of
     templates (by their names in an account). `revision` grows whenever the limits of a number in `fleet` change.
-    `fresh()`: the replicas are complete and up to date."""
+    `fresh()`: the replicas are complete and up to date. `leases`: the portfolios'
+    ledgers. `links`: which names are one person's."""
 
     fleet: Mapping[str, NumberFacts]
     policy: DispatchPolicy
@@ -72,6 +78,8 @@ class Surroundings:
     revision: int = 0
     templates: Mapping[str, TemplateWord] = field(default_factory=dict)
     fresh: Callable[[], bool] = lambda: True
+    leases: Leases = field(default_factory=Leases)
+    links: Links = field(default_factory=Links)
 
 
 class Go(NamedTuple):
@@ -139,10 +147,11 @@ def over(state: LaneState, around: Surroundings, message: Message, now: float) -
     """Whether the message may not go by any way: cancelled, refused by its recipient, too late."""
     if state.cancels and is_cancelled(state, message):
         return Over("cancelled", "cancelled")
-    denial = around.denials.get(message.person_key)
-    refusal = None if denial is None else refused(denial, message, now)
-    if refusal is not None:
-        return Over("cancelled", f"consent_{refusal}")
+    for name in message.names:
+        denial = around.denials.get(name)
+        refusal = None if denial is None else refused(denial, message, now)
+        if refusal is not None:
+            return Over("cancelled", f"consent_{refusal}")
     if now >= message.expires_at:
         return Over("expired", "expired")
     return None
@@ -182,7 +191,7 @@ def is_cancelled(state: LaneState, message: Message) -> bool:
     targets = (
         ("cancel_message", message.message_id),
         ("cancel_run", message.run_id or ""),
-        ("cancel_recipient", message.person_key),
+        *[("cancel_recipient", name) for name in message.names],
     )
     return any(state.cancels.get(target, 0.0) >= message.received_at for target in targets)
 
@@ -221,7 +230,7 @@ def obstacle_of(
         return in_general
     if patience and _is_shunned(state, message, candidate.number):
         return Wait("endpoint_failing", None)
-    pair = state.holds.get(("pair", f"{candidate.number}/{message.person_key}"))
+    pair = state.holds.get(("pair", f"{candidate.number}/{message.line}"))
     if pair is not None and (pair.until is None or pair.until > now):
         return Wait(pair.reason, pair.until)
     if candidate.form == "session":
@@ -231,6 +240,9 @@ def obstacle_of(
         until = _seconds(number_state.until)
         if until is None or until > now:
             return Wait("number_pause_proactive", until)
+    if wording is None and facts is not None and facts.limited and patience:  # the last gate: its place is taken
+        full = no_place(state.places, around.leases, facts.portfolio_id, message, now)
+        return None if full is None else Wait(*full)
     return wording
 
 

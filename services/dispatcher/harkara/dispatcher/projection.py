@@ -13,6 +13,7 @@ from harkara.contracts.event import Event, Reason, event_id
 from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.lifecycle import FACTS, MessageLifecycle, Status
 from harkara.contracts.numbers import NumberEvent
+from harkara.contracts.portfolios import PortfolioEvent
 from harkara.contracts.templates import TemplateEvent
 from harkara.contracts.topics import (
     AUDIT_LOG,
@@ -20,6 +21,7 @@ from harkara.contracts.topics import (
     DISPATCH_ORDERS,
     MESSAGE_LIFECYCLE,
     NUMBER_EVENTS,
+    PORTFOLIO_EVENTS,
     TEMPLATE_EVENTS,
     Topic,
 )
@@ -43,6 +45,9 @@ _SENTENCES = {
     "number_pause_proactive": "Its number sends only answers inside open windows for now.",
     "number_not_configured": "Its number is not in governance.yaml.",
     "number_without_token": "Its number has no access token.",
+    "portfolio_limit": "Its portfolio has written to as many people in 24 hours as Meta allows; it goes when a place "
+    "is free.",
+    "portfolio_unanswered": "The ledger of its portfolio's messaging limit does not answer (quality-monitor keeps it).",
     "not_reachable": "The Graph API cannot be reached.",
     "owner_lost": "The dispatcher ended between the journal and the answer; Meta may have the message.",
     "no_echo": "No status came in the category's time; Meta may or may not have the message.",
@@ -55,6 +60,8 @@ _SENTENCES = {
     "idempotency_conflict": "The same message id came before with another intent.",
     "duplicate": "Meta has this attempt besides another one of the same message: the person may have got it twice.",
     "resend_granted": "No status came in time, or an operator wished it: it is sent once more, under a new attempt.",
+    "fallback_content": "Its fallback content goes, because the first was not delivered.",
+    "fallback_not_watched": "Meta has it; its fallback content will not go, for its lane watches as many as it can.",
     "redriven": "Somebody has let it go on after it had failed.",
     "endpoint_failing": "Meta's answers to this number fail; one call at a time is tried until one is answered.",
     "typing": "Its number shows the person that it types; the message goes in a moment.",
@@ -129,6 +136,7 @@ def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
         "wamid": data.get("wamid"),
         "error_code": data.get("code"),
         "run_id": data.get("run_id"),
+        "decision": data.get("decision"),
     }
     emissions = [_lifecycle(entry, data, message_id, data["status"], data["event_attempt"], **evidence)]
     if "withdrawn" in data:
@@ -215,6 +223,21 @@ def _number_event(entry: Entry, data: dict[str, Any], number: str, home: str, ev
     return Emission(NUMBER_EVENTS, home, home, event, event_id_, entry.at, None, data.get("trace"))
 
 
+def _places(entry: Entry, data: dict[str, Any]) -> list[Emission]:
+    portfolio_id = entry.key.split("/", 2)[1]
+    event = PortfolioEvent(
+        portfolio_id=portfolio_id,
+        kind="spent",
+        at=instant(entry.at),
+        home=entry.home,
+        sequence=data["sequence"],
+        persons=tuple(data.get("persons", ())),
+        again=tuple(data.get("again", ())),
+        returned=data.get("returned", 0),
+    )
+    return [Emission(PORTFOLIO_EVENTS, portfolio_id, portfolio_id, event, _id(entry), entry.at)]
+
+
 def _cancel(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     _, kind, target = entry.key.split("/", 2)
     return [_audit(entry, data["actor"], kind, target, {"note": data.get("note", "")})]
@@ -265,6 +288,7 @@ _PROJECTIONS = {
     "step": _step,
     "end": _end,
     "hold": _hold,
+    "places": _places,
     "cancel": _cancel,
     "priority": _priority,
     "pause": _pause,
@@ -285,12 +309,19 @@ def _lifecycle(
         rank=entry.seq,
         attempt=attempt,
         at=instant(entry.at),
-        reason=None if reason is None else Reason(code=reason, text=_sentence(reason), details=data.get("details", {})),
+        reason=None if reason is None else _reason(reason, data),
         **{name: value for name, value in evidence.items() if value is not None},
     )
     return Emission(
         MESSAGE_LIFECYCLE, entry.home, entry.home, event, _id(entry), entry.at, message_id, data.get("trace")
     )
+
+
+def _reason(reason: str, data: dict[str, Any]) -> Reason:
+    """`text`: where the journal has a sentence of its own."""
+    rule, version = data.get("rule"), data.get("policy_version")
+    text = data.get("text") or _sentence(reason)
+    return Reason(code=reason, text=text, rule=rule, policy_version=version, details=data.get("details", {}))
 
 
 def _sentence(reason: str) -> str:

@@ -10,6 +10,7 @@ Most persons have one live message, which is all that is remembered of them; a l
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator, Mapping
 
 from harkara.dispatcher.message import Message
@@ -72,46 +73,66 @@ class Line:
 
 
 class Recipients:
-    """Every live message of the lane by its person."""
+    """Every live message of the lane by its person: in one line, by whichever of their names each is for. Where a
+    message has a name that is not its line's, it is found under that one too."""
 
     def __init__(self) -> None:
         self._lines: dict[str, Message | Line] = {}
+        self._elsewhere: dict[str, dict[str, Message]] = {}
 
     def add(self, message: Message) -> None:
         """A new live message."""
-        known = self._lines.get(message.person_key)
+        for name in message.names if message.other is not None else ():
+            if name != message.line:
+                self._elsewhere.setdefault(name, {})[message.message_id] = message
+        known = self._lines.get(message.line)
         if known is None:
-            self._lines[message.person_key] = message
+            self._lines[message.line] = message
         elif isinstance(known, Line):
             known.messages[message.message_id] = message
         elif known is not message:
-            line = self._lines[message.person_key] = Line(known, message)
+            line = self._lines[message.line] = Line(known, message)
             line.enter(known)
 
     def remove(self, message: Message) -> Line | None:
         """It has ended; the line that it left, where others remain."""
-        known = self._lines.get(message.person_key)
+        for name in message.names if message.other is not None else ():
+            here = self._elsewhere.get(name, {})
+            if here.pop(message.message_id, None) is not None and not here:
+                del self._elsewhere[name]
+        known = self._lines.get(message.line)
         if isinstance(known, Line):
             known.messages.pop(message.message_id, None)
             if len(known.messages) == 1:
                 (last,) = known.messages.values()
-                self._lines[message.person_key], last.chained = last, None
+                self._lines[message.line], last.chained = last, None
             return known
         if known is message:
-            del self._lines[message.person_key]
+            del self._lines[message.line]
         return None
 
     def line_of(self, message: Message) -> Line | None:
         """The person's line, None where the message is their only one."""
-        known = self._lines.get(message.person_key)
+        known = self._lines.get(message.line)
         return known if isinstance(known, Line) else None
 
     def of(self, person_key: str) -> list[Message]:
-        """Every live message to that person."""
-        known = self._lines.get(person_key)
-        if known is None:
-            return []
-        return list(known.messages.values()) if isinstance(known, Line) else [known]
+        """Every live message to whoever has this name, and to them under the names that share its line."""
+        known, elsewhere = self._lines.get(person_key), self._elsewhere.get(person_key)
+        found = [] if known is None else list(known.messages.values()) if isinstance(known, Line) else [known]
+        if elsewhere is None:
+            return found
+        return list({message.message_id: message for message in (*found, *elsewhere.values())}.values())
+
+    def line_name(self, person_key: str) -> str | None:
+        """The line of what waits for a person under this name; None where nothing does. (Only a second name that an
+        intent gives may have messages of several lines.)"""
+        known, elsewhere = self._lines.get(person_key), self._elsewhere.get(person_key, {})
+        here = (known,) if isinstance(known, Message) else () if known is None else known.messages.values()
+        for message in itertools.chain(here, elsewhere.values()):  # mostly the first; thousands may wait for one person
+            if message.person_key == person_key:
+                return message.line
+        return None
 
 
 class Runs:

@@ -13,6 +13,7 @@ from dataclasses import replace
 import orjson
 from pydantic import ValidationError
 
+from harkara.dispatcher.contacts import one_too_many
 from harkara.dispatcher.evolve import seconds
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.message import Course
@@ -32,6 +33,8 @@ def rehearse(scribe: Scribe, around: Surroundings, message: Message) -> None:
     if isinstance(way, Wait):
         until = {} if way.until is None else {"until": instant(way.until).isoformat()}
         scribe.end(message, "rehearsed", 1, reason="dry_run", details={"held": way.reason} | until)
+        return
+    if one_too_many(scribe, around, message, way):
         return
     request = _request_hash(message, way)
     if request is None:
@@ -58,13 +61,13 @@ def _call_at(scribe: Scribe, around: Surroundings, message: Message, number: str
 
 
 def _request_hash(message: Message, way: Go) -> str | None:
-    """Of the request as it would have been written, but with the pseudonym for the phone number: a plain hash of a
-    number and a text that others know is soon guessed. None where the order cannot be made into a request."""
+    """Of the request as it would have been written, but with the pseudonym for phone number or user id: a plain hash of
+    a number and a text that others know is soon guessed. None where the order cannot be made into a request."""
     swapped = way.template if way.template != message.template_key else None
     course = Course(number=way.candidate.number, form=way.candidate.form, template=swapped)
     try:
         body = body_of(replace(message, attempt=1, course=course))
     except (ValidationError, ValueError, KeyError):
         return None
-    named = body | {"to": message.person_key}
+    named = {name: value for name, value in body.items() if name != "recipient"} | {"to": message.person_key}
     return hashlib.sha256(orjson.dumps(named, option=orjson.OPT_SORT_KEYS)).hexdigest()

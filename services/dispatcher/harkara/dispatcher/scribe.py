@@ -6,23 +6,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harkara.dispatcher import journal
+from harkara.dispatcher.counted import after_end, after_step, of_order
 from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.heard import Indicator
 from harkara.dispatcher.journal import Data, Entry
+from harkara.dispatcher.places import Draft, Key
 from harkara.dispatcher.state import LaneState, Message
 
 
 @dataclass(slots=True)
 class Scribe:
-    """Writes entries: numbers them, applies them, keeps them for the commit; `indicators`: to be shown after it."""
+    """Writes entries: numbers them, applies them, keeps them for the commit; `indicators`: to be shown after it;
+    `drafts`: whom the round writes to on whose places."""
 
     state: LaneState
     now: float
     entries: list[Entry] = field(default_factory=list)
     indicators: list[Indicator] = field(default_factory=list)
+    drafts: dict[Key, Draft] = field(default_factory=dict)
 
     def write(self, key: str, kind: str, home: str, data: Data) -> None:
         """One entry with the lane's next sequence."""
+        if kind == "order" and "again" in data:
+            data = data | {"contact": of_order(self.state.recent, data["order"])}
         entry = Entry(key, self.state.seq + 1, kind, self.now, home, data)
         evolve(self.state, entry)
         self.entries.append(entry)
@@ -47,6 +53,7 @@ class Scribe:
             "swapped": message.course.template,
             "run_id": message.run_id,
             "trace": message.trace,
+            "contact": after_step(self.state.recent, message, status, changes),
         } | changes
         kept = {name: value for name, value in data.items() if value or name == "attempt"}
         self.write(journal.step_key(message.message_id), "step", message.home, kept)
@@ -64,6 +71,8 @@ class Scribe:
             "run_id": message.run_id,
             "trace": message.trace,
             "resent": message.resent or None,
+            "contact": after_end(self.state.recent, message, status, event_attempt, facts, self.now),
+            "instead_of": message.traits.instead_of or None,
         } | facts
         kept = {name: value for name, value in data.items() if value is not None}
         self.write(message.message_id, "end", message.home, kept)

@@ -16,6 +16,7 @@ from harkara.dispatcher.tokens import Tokens
 from harkara.graph_api.client import GraphClient
 from harkara.graph_api.opaque import callback_data
 from harkara.graph_api.wire import JsonObject, build_message
+from harkara.policy.contacts import rules_of
 from harkara.policy.governance import Governance, Number, Profile
 from harkara.policy.language import spoken_in
 from harkara.policy.pacing import limits_of
@@ -45,6 +46,7 @@ def _facts(governance: Governance, number: Number, tokens: Tokens, partitions: i
         token=mark,
         usable=bool(mark),
         portfolio_id=number.portfolio_id,
+        limited=number.portfolio_id in {portfolio.id for portfolio in governance.portfolios},
         partition=partition_for(home, partitions),
     )
 
@@ -65,6 +67,7 @@ def policy_of(governance: Governance) -> DispatchPolicy:
         request_timeout_seconds=dispatch.request_timeout_seconds,
         lease_seconds=dispatch.lease_seconds,
         weights=dispatch.weights,
+        contacts=rules_of(governance.compliance),
         version=governance.version,
     )
 
@@ -143,4 +146,4 @@ def body_of(message: Message) -> JsonObject:
     opaque, said = callback_data(message.message_id, message.attempt), _CONTENT.validate_python(chosen)
     if isinstance(said, Template) and message.course.template is not None:
         said = spoken_in(said, message.course.template.partition(":")[2])
-    return build_message(content["to"], said, opaque)
+    return build_message(content.get("to"), said, opaque, user_id=content.get("user_id"))

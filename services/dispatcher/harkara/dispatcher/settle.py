@@ -14,6 +14,7 @@ from harkara.dispatcher.core import place
 from harkara.dispatcher.doubt import doubt
 from harkara.dispatcher.evidence import note_duplicate, settle_by_evidence, take_echo
 from harkara.dispatcher.evolve import order_of
+from harkara.dispatcher.fallback import end_submitted, refused_for_good
 from harkara.dispatcher.holds import hold_by_policy
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.scribe import Scribe
@@ -66,7 +67,7 @@ def _accepted(scribe: Scribe, message: Message, outcome: Accepted) -> None:
         facts |= {"order": order_of(message), "spent": message.spent}
     if seen is not None:
         facts["resent"] = True
-    scribe.end(message, "submitted", message.attempt, **facts)
+    end_submitted(scribe, message, message.attempt, **facts)
     if seen is not None:
         note_duplicate(scribe, message.message_id, seen)
 
@@ -138,17 +139,16 @@ def _back_to_its_place(scribe: Scribe, around: Surroundings, message: Message, r
 
 
 def _fail(scribe: Scribe, message: Message, policy: ErrorPolicy, code: int | None) -> None:
-    """For good: to the DLQ. Somebody is told where the policy says so, and where the retries were used up."""
+    """For good: to the DLQ, unless its fallback goes. Somebody is told where the policy says so, and where the retries
+    were used up."""
     used_up = policy.action in (Action.RETRY, Action.PAUSE_TEMPLATE)
-    scribe.end(
-        message,
-        "failed_unsent",
-        message.attempt,
-        code=code,
-        reason=policy.reason_code,
-        error_class=policy.error_class.value,
-        alert=policy.alert or used_up or None,
-        opted_out=True if code == STOPPED_MARKETING else None,
-        person_key=message.person_key,
-        order=order_of(message),
-    )
+    facts: dict[str, Any] = {
+        "code": code,
+        "reason": policy.reason_code,
+        "error_class": policy.error_class.value,
+        "alert": policy.alert or used_up or None,
+        "opted_out": True if code == STOPPED_MARKETING else None,
+        "person_key": message.person_key,
+    }
+    if not refused_for_good(scribe, message, policy, facts):
+        scribe.end(message, "failed_unsent", message.attempt, order=order_of(message), **facts)

@@ -22,10 +22,13 @@ from harkara.dispatcher.message import (
     Seen,
     Taken,
 )
+from harkara.dispatcher.places import HELD_FOR_A_PLACE, Places, is_held
 from harkara.dispatcher.queue import NumberLane
+from harkara.dispatcher.recent import Recent
 from harkara.dispatcher.recipients import Line, Recipients, Runs
 from harkara.dispatcher.rehearsal import Rehearsal
 from harkara.dispatcher.timers import Timers
+from harkara.dispatcher.watch import Watches
 from harkara.policy.pacing import Limits, paced
 
 __all__ = [
@@ -101,6 +104,7 @@ class LaneState:
     emitted: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
     horizon: Horizon = field(default_factory=Horizon)
+    recent: Recent = field(default_factory=Recent)
     numbers: dict[str, NumberLane] = field(default_factory=dict)
     limits: dict[str, Limits] = field(default_factory=dict)
     holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
@@ -112,7 +116,9 @@ class LaneState:
     taken: dict[str, Taken] = field(default_factory=dict)
     rehearsals: dict[str, Rehearsal] = field(default_factory=dict)
     fallbacks: dict[str, Fallback] = field(default_factory=dict)
+    watches: Watches = field(default_factory=Watches)
     auth_failures: dict[str, tuple[int, str]] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
     timers: Timers[Message] = field(default_factory=Timers)
     unplaced: Unplaced = field(default_factory=Unplaced)
     recipients: Recipients = field(default_factory=Recipients)
@@ -146,6 +152,8 @@ class LaneState:
         self._recount(message)
         for number in {candidate.number for candidate in message.plan} if message.status == "held" else ():
             self.number(number).waiting[message.message_id] = None
+        if message.status == "held" and message.reason in HELD_FOR_A_PLACE:
+            self.places.enlist(message)
         if message.status == "queued" and message.placed is None:
             self.unplaced.add(message)
         line = self.recipients.line_of(message)
@@ -195,6 +203,8 @@ class LaneState:
         elif (line := self.recipients.line_of(message)) is not None:
             line.enter(message)
             self._let_go(line)
+        if is_held(message) and not self.replaying:
+            self.places.enlist(message)
 
     def named(self, kind: str, target: str) -> list[Message]:
         """The live messages that a command of this kind (`cancel_message`, `cancel_run`, ...) names."""
@@ -203,6 +213,16 @@ class LaneState:
         if kind.endswith("_run"):
             return self.runs.of(target, self.messages)
         return self.recipients.of(target)
+
+    def cancelled_recipients(self) -> list[str]:
+        """The persons for whom something was cancelled lately."""
+        return [target for kind, target in self.cancels if kind == "cancel_recipient"]
+
+    def needs_no_place(self, person_key: str) -> None:
+        """The person counts for the portfolio now: what is held until there is a place for them may go."""
+        for message in self.recipients.of(person_key) if self.places.lines else ():
+            if is_held(message):
+                self.unplaced.add(message)
 
     def place(self, message: Message, number: str) -> None:
         """Into this number's queue and out of any other's; behind an earlier one to its recipient until that went."""

@@ -27,7 +27,7 @@ def types_first(scribe: Scribe, lane: NumberLane, message: Message, candidate: C
     """True: the message waits while the indicator is shown; its wait is written, and the indicator an effect. False: it
     stays where it stands, for so many are announced that its own would be over before it goes. None: it goes now."""
     least, most = lane.pace.limits.typing_seconds
-    wamid = lane.heard.newest.get(message.person_key)
+    wamid = lane.heard.newest.get(message.person_key) or lane.heard.newest.get(message.line)
     asked_for = most > 0 and candidate.form == "session" and message.priority != URGENT
     if wamid is None or not asked_for or message.attempt or message.reason == REASON:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harkara.dispatcher.horizon import HORIZON_SECONDS
 from harkara.dispatcher.plan import Surroundings, calls_allowed, number_obstacle
+from harkara.dispatcher.spending import next_look
 from harkara.dispatcher.state import LaneState
 
 GATED_LOOK_SECONDS = 0.1  # a queue that waits for a stale replica or a full number is looked at this often
@@ -13,10 +14,12 @@ def next_wake(state: LaneState, around: Surroundings, now: float, lazy_due: floa
     """Unix seconds, possibly past, or None: only an arrival brings work."""
     if state.unplaced:
         return now
-    times = [lazy_due, state.timers.next_due(), state.horizon.next_forget()]
+    times = [lazy_due, state.timers.next_due(), state.watches.timers.next_due(), state.horizon.next_forget()]
     times += [hold.until for hold in state.holds.values()]
     if state.papers:
         times.append(next(iter(state.papers.values())) + HORIZON_SECONDS)
+    if state.places.active:
+        times.append(next_look(state, around, now))
     times += [at if at > now else _next_call(state, around, number, now) for number, at in state.busy.items()]
     return min((time for time in times if time is not None), default=None)
 

@@ -1,7 +1,7 @@
 """The rows of an uploaded audience: NDJSON (one object a line) or CSV (a header, then one recipient a line).
 
-CSV columns: `to`, and any of `sender`, `template`, `language`, `message`, `category`, `time_zone`, `priority`, `param1`
-to `param20`, `named.<name>`, `metadata.<name>`. An empty cell says nothing.
+CSV columns: `to` or `user_id` or both, and any of `sender`, `template`, `language`, `message`, `category`,
+`time_zone`, `priority`, `param1` to `param20`, `named.<name>`, `metadata.<name>`. An empty cell says nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Format = Literal["ndjson", "csv"]
 Row = tuple[int, dict[str, Any] | str]
 """A row's number, from 1 without the header, and its fields; or why it cannot be read."""
 
-_PLAIN = ("to", "sender", "template", "language", "message", "category", "time_zone")
+_PLAIN = ("to", "user_id", "sender", "template", "language", "message", "category", "time_zone")
 _PARAM = re.compile(r"param([1-9]|1[0-9]|20)", re.ASCII)
 
 

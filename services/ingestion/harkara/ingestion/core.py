@@ -13,7 +13,14 @@ from harkara.contracts.intents import DEFAULT_LIFE, LONGEST_LIFE, SendIntent, Te
 from harkara.contracts.runs import AudienceRow
 from harkara.contracts.topics import SEND_INTENTS, SEND_INTENTS_URGENT, WEBHOOK_EVENTS, Topic
 from harkara.contracts.webhooks import WebhookChange
-from harkara.ingestion.requests import AudienceEntry, MessageBody, RunRequest, entry_category, entry_content
+from harkara.ingestion.requests import (
+    AudienceEntry,
+    BatchMessage,
+    RunRequest,
+    SendRequest,
+    entry_category,
+    entry_content,
+)
 from harkara.policy.governance import Governance
 
 URGENT = 3
@@ -96,16 +103,25 @@ def by_home(senders: Iterable[Sender]) -> dict[str, tuple[Sender, ...]]:
 
 
 def intent_of(
-    body: MessageBody, *, message_id: str, to: str, sender: Sender, producer: str, not_before: datetime | None = None
+    body: SendRequest | BatchMessage,
+    *,
+    message_id: str,
+    sender: Sender,
+    producer: str,
+    not_before: datetime | None = None,
 ) -> SendIntent:
     """The intent of one request: a function of the request alone, so that repeating it repeats the intent."""
     return SendIntent(
         message_id=message_id,
         sender=sender.name,
-        to=to,
+        to=body.to,
+        user_id=body.user_id,
         category=body.category or "service",
         content=body.content(),
         fallback_template=body.fallback_template,
+        fallback_content=body.fallback_content,
+        fallback_after_seconds=body.fallback_after_seconds,
+        fallback_if_undeliverable=body.fallback_if_undeliverable,
         priority=body.priority,
         producer=producer,
         not_before=not_before,
@@ -127,9 +143,12 @@ def run_intent(
         message_id=message_id,
         sender=sender.name,
         to=entry.to,
+        user_id=entry.user_id,
         category=entry_category(run, entry, content),
         content=content,
         fallback_template=run.fallback_template,
+        fallback_content=run.fallback_content,
+        fallback_if_undeliverable=run.fallback_if_undeliverable,
         priority=entry.priority or run.priority,
         producer=producer,
         run_id=run_id,

@@ -6,7 +6,6 @@ A person's key is made of the phone where Meta names it, else of the user id. Wh
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from harkara.contracts.event import event_id
-from harkara.contracts.identity import is_phone, person_key
+from harkara.contracts.identity import is_phone, is_user_id, person_key
 from harkara.contracts.persons import PersonAlias, alias_record_key
 from harkara.contracts.topics import PERSON_IDENTITIES
 from harkara.ingestion.core import Emission
 from harkara.ingestion.readings import record, records, text
 
 Kind = Literal["user_id", "user_id_changed", "number_changed", "wa_id"]
-_USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}", re.ASCII)  # Meta, business-scoped user ids
 MOST_TOLD = 200_000  # links that need not be written again; about 30 MB, a day of most senders' people
 
 
@@ -86,7 +84,7 @@ class People:
     def both_names(self, person: Person | None, at: datetime) -> list[Emission]:
         """That phone and user id are one person's, where both are known and the id is one: a constant in its place
         would make one person of many."""
-        if person is None or person.phone is None or not _is_user_id(person.user_id):
+        if person is None or person.phone is None or not is_user_id(person.user_id):
             return []
         assert person.user_id is not None
         return self._link(person.key, person_key(self._pepper, person.user_id), "user_id", at)
@@ -110,7 +108,7 @@ class People:
         return found + self._changed(old_id, new_id, "number_changed" if moved else "user_id_changed", at)
 
     def _changed(self, old: object, new: object, kind: Kind, at: datetime) -> list[Emission]:
-        if not all(is_phone(name) or _is_user_id(name) for name in (old, new)):
+        if not all(is_phone(name) or is_user_id(name) for name in (old, new)):
             return []
         assert isinstance(old, str) and isinstance(new, str)
         return self._link(person_key(self._pepper, new), person_key(self._pepper, old), kind, at)
@@ -121,10 +119,6 @@ class People:
         event = PersonAlias(person_key=person, alias_key=alias, kind=kind, at=at)
         identity = event_id("alias", person, alias, kind, int(at.timestamp()) if kind == "number_changed" else "")
         return [Emission(PERSON_IDENTITIES, person, alias_record_key(event), event, identity)]
-
-
-def _is_user_id(name: object) -> bool:
-    return isinstance(name, str) and _USER_ID.fullmatch(name) is not None
 
 
 class Told:

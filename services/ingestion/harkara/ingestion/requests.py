@@ -15,13 +15,28 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
-from harkara.contracts.event import Home, Instant, Phone
-from harkara.contracts.intents import Category, Content, Language, Media, Priority, Template, Text, WindowName, ZoneName
+from harkara.contracts.event import Home, Instant, Phone, UserId
+from harkara.contracts.intents import (
+    Category,
+    Content,
+    FallbackAfter,
+    Language,
+    Media,
+    Priority,
+    Template,
+    Text,
+    WindowName,
+    ZoneName,
+    addressing_problem,
+    fallback_problem,
+)
 from harkara.graph_api.media_kinds import file_problem
 
 MOST_BATCH_MESSAGES = 1_000  # one request's worth; a larger audience is a run, which is streamed
@@ -86,6 +101,7 @@ class MessageBody(Shape):
     """What is said, and how: exactly one of `message` (free text, ING-9), `template` and `media`.
 
     `category` may be left out for free text and media only (then: service). `notBefore` and `expiresAt` need a zone.
+    `fallbackContent` goes where Meta did not deliver this, for a reason that another content can mend (RTW-7).
     """
 
     message: ShortText | None = Field(default=None, validation_alias=AliasChoices("message", "text"))
@@ -93,6 +109,9 @@ class MessageBody(Shape):
     media: MediaBody | None = None
     category: Category | None = None
     fallback_template: Template | None = None
+    fallback_content: Content | None = None
+    fallback_after_seconds: FallbackAfter | None = None
+    fallback_if_undeliverable: bool = False
     priority: Priority = 1
     expires_at: Instant | None = None
     duplicate_ok: bool = False
@@ -110,6 +129,12 @@ class MessageBody(Shape):
         for template in (self.template, self.fallback_template):
             if template is not None and (problem := header_problem(template)) is not None:
                 raise ValueError(problem)
+        check_fallback(
+            self.fallback_content,
+            self.fallback_after_seconds,
+            if_undeliverable=self.fallback_if_undeliverable,
+            duplicate_ok=self.duplicate_ok,
+        )
         return self
 
     def content(self) -> Content:
@@ -122,12 +147,59 @@ class MessageBody(Shape):
         return self.template
 
 
+def check_fallback(
+    content: Content | None, after_seconds: int | None, *, if_undeliverable: bool, duplicate_ok: bool
+) -> None:
+    """Raises ValueError where Meta would not take the fallback's file, or its conditions do not agree (RTW-7)."""
+    problem = fallback_problem(
+        given=content is not None,
+        after_seconds=after_seconds,
+        if_undeliverable=if_undeliverable,
+        duplicate_ok=duplicate_ok,
+    )
+    if problem is None and isinstance(content, Template):
+        problem = header_problem(content)
+    elif problem is None and isinstance(content, Media):
+        problem = file_problem(content.type, link=content.link)
+    if problem is not None:
+        raise ValueError(problem)
+
+
 def header_problem(template: Template) -> str | None:
     """Why Meta would not take the file in the header of a template or of its variants, as far as its link tells."""
     for header in (template.header, *(variant.header for variant in template.variants)):
         if isinstance(header, Media) and (problem := file_problem(header.type, link=header.link)) is not None:
             return f"template header: {problem}"
     return None
+
+
+class Recipient(Shape):
+    """Whom it is for: `to` (a phone number), `userId` (a business-scoped user id of Meta's), or both: then the phone is
+    written to, and what was said under either counts."""
+
+    user_id: UserId | None = None
+    to: PhoneNumber | None = Field(default=None, validate_default=True)
+
+    @field_validator("to")
+    @classmethod
+    def _somebody(cls, to: str | None, info: ValidationInfo) -> str | None:
+        """Said of the field, so that whoever forgot it is told its name; of a user id that is none it says nothing."""
+        problem = addressing_problem(to, info.data.get("user_id"), None) if "user_id" in info.data else None
+        if problem is not None:
+            raise ValueError(problem.replace("user_id", "userId"))
+        return to
+
+    @model_validator(mode="after")
+    def _may_be_written_to(self) -> Recipient:
+        problem = addressing_problem(self.to, self.user_id, getattr(self, "category", None))
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that are given, the one that is written to first."""
+        return tuple(name for name in (self.to, self.user_id) if name is not None)
 
 
 class NamedSender(Shape):
@@ -146,6 +218,10 @@ class NamedSender(Shape):
 _TEMPLATE_EXAMPLE: JsonDict = {"name": "daily_update", "language": "en", "body": ["Asha", "fund update"]}
 _SENDER_EXAMPLE: JsonDict = {"sessionId": "100000000000001", "category": "utility"}
 _SEND_EXAMPLE: JsonDict = _SENDER_EXAMPLE | {"to": "+919999900011", "template": _TEMPLATE_EXAMPLE}
+_BY_USER_ID_EXAMPLE: JsonDict = _SENDER_EXAMPLE | {
+    "userId": "IN.20450000919999900011",
+    "template": _TEMPLATE_EXAMPLE,
+}
 _BATCH_EXAMPLE: JsonDict = {
     "sessionId": "100000000000001",
     "spreadMinutes": 30,
@@ -160,18 +236,15 @@ _RUN_EXAMPLE: JsonDict = _SENDER_EXAMPLE | {
 }
 
 
-class SendRequest(MessageBody, NamedSender):
+class SendRequest(MessageBody, NamedSender, Recipient):
     """`POST /api/v1/send`: one message."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_SEND_EXAMPLE]})
-    to: PhoneNumber
+    model_config = ConfigDict(json_schema_extra={"examples": [_SEND_EXAMPLE, _BY_USER_ID_EXAMPLE]})
     not_before: Instant | None = None
 
 
-class BatchMessage(MessageBody):
+class BatchMessage(MessageBody, Recipient):
     """One message of a batch."""
-
-    to: PhoneNumber
 
 
 class Spread(Shape):
@@ -221,6 +294,8 @@ class RunRequest(NamedSender, Spread):
     message: ShortText | None = None
     category: Category | None = None
     fallback_template: Template | None = None
+    fallback_content: Content | None = None
+    fallback_if_undeliverable: bool = False
     priority: Priority = 1
     deadline: Instant | None = None
     expires_at: Instant | None = None
@@ -238,17 +313,17 @@ class RunRequest(NamedSender, Spread):
             raise ValueError("give senders, sessionId or phone")
         if self.template is not None and self.message is not None:
             raise ValueError("give template or message, not both")
+        check_fallback(self.fallback_content, None, if_undeliverable=self.fallback_if_undeliverable, duplicate_ok=False)
         return self
 
 
-class AudienceEntry(Shape):
+class AudienceEntry(Recipient):
     """One recipient of a run; what is left out is the run's.
 
     `template` is a template's name or a whole template; `params` its positional values, `named` its named ones.
     `language` is the person's: of a template with variants it chooses the one, else it is the template's.
     """
 
-    to: PhoneNumber
     params: tuple[str, ...] | None = None
     named: dict[str, str] | None = None
     template: str | Template | None = None

@@ -17,8 +17,7 @@ from typing import Any
 
 import orjson
 
-from harkara.contracts.identity import person_key
-from harkara.contracts.intents import SendIntent
+from harkara.contracts.intents import SendIntent, person_keys
 from harkara.policy.clearance import purpose_of
 from harkara.policy.governance import Governance
 from harkara.policy.known import Known
@@ -49,7 +48,8 @@ class RowVerdict:
 @dataclass(slots=True)
 class Resolution:
     """What would become of an audience at `at`, under `policy_version`. `labels` counts the rows by verdict and reason
-    (`refused:opted_out`), `numbers` those that would go by each number; `shown` keeps the first ones of each outcome.
+    (`refused:opted_out`), `numbers` those that would go by each number, `fallbacks` those with a fallback content by
+    the form in which it would go, or why it would not; `shown` keeps the first ones of each outcome.
     """
 
     at: datetime
@@ -58,6 +58,7 @@ class Resolution:
     verdict_hash: str = ""
     labels: Counter[str] = field(default_factory=Counter)
     numbers: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
     shown: dict[str, list[RowVerdict]] = field(default_factory=dict)
     _names: dict[str, int] = field(default_factory=dict)
     _rows: array[int] = field(default_factory=lambda: array("I"))
@@ -71,6 +72,8 @@ class Resolution:
         self.labels[verdict.label] += 1
         if verdict.number is not None:
             self.numbers[verdict.number] += 1
+        if verdict.fallback:
+            self.fallbacks[verdict.fallback] += 1
         shown = self.shown.setdefault(verdict.outcome, [])
         if len(shown) < MOST_ROWS_KEPT:
             shown.append(found)
@@ -176,8 +179,9 @@ class Resolver:
 
     def of(self, intent: SendIntent, row: int, home: str, now: datetime) -> RowVerdict:
         """What would become of one row."""
-        person = person_key(self._pepper, intent.to)
-        word = self._standings.word(person, purpose_of(intent))
+        person, also = person_keys(self._pepper, intent)
+        word = self._standings.word(person, purpose_of(intent), also)
+        names = self._standings.names(person, also) if self._governance.do_not_message else ()
         numbers = (number.phone_number_id for number in self._governance.numbers_of(home))
-        around = self._known.around(person, numbers)
-        return RowVerdict(row, person, resolve(intent, person, word, around, self._governance, now))
+        around = self._known.around(person, numbers, also)
+        return RowVerdict(row, person, resolve(intent, person, word, around, self._governance, now, names))

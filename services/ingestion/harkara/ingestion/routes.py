@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from starlette.routing import Route
 
-from harkara.contracts.identity import derived_message_id, derived_run_id, person_key
+from harkara.contracts.identity import derived_message_id, derived_run_id
+from harkara.contracts.intents import person_keys
 from harkara.ingestion import acceptance, core
 from harkara.ingestion.acceptance import RunAcceptance
 from harkara.ingestion.edge import WEBHOOK_PATH, Edge
@@ -110,13 +111,12 @@ class Api:
         intent = core.intent_of(
             body,
             message_id=derived_message_id(key.id, idempotency_key or uuid.uuid4().hex, 0),
-            to=body.to,
             sender=sender,
             producer=key.id,
             not_before=body.not_before,
         )
         now = self.clock.now()
-        person = person_key(self.pepper, intent.to)
+        person, _ = person_keys(self.pepper, intent)
         joining = Joining(sender.home, sender.name, person, intent.message_id, intent.producer, intent.priority)
         standing = self.standings.of(joining, now)
         self.standings.check_room(joining, standing, now)

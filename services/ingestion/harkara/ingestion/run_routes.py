@@ -75,7 +75,9 @@ class RunReply(Reply):
 
 class RowReply(Reply):
     """One recipient, by row and pseudonym: what would become of them, by which number, in which form, when (`due`),
-    and why not or not yet."""
+    and why not or not yet. `fallback`: in which form the fallback content would go, or why it would not.
+    `decided_in_lane`: for what (a frequency cap, content said already) the lane may yet end it, which no preview can
+    know: it counts what the person was sent before when the message's turn comes."""
 
     row: int
     person_key: str
@@ -86,6 +88,8 @@ class RowReply(Reply):
     due: datetime | None
     reason: str | None
     rule: str | None
+    fallback: str | None
+    decided_in_lane: list[str] | None = None
 
 
 class Warned(Reply):
@@ -98,7 +102,7 @@ class Warned(Reply):
 
 class PreviewReply(Reply):
     """What sending this now would lead to. `verdicts` by verdict and reason, `outcomes` by verdict alone, `numbers` by
-    the number that each would go by; `rows` the first ones."""
+    the number that each would go by, `fallbacks` by what would become of a fallback content; `rows` the first ones."""
 
     audience_hash: str
     verdict_hash: str
@@ -110,6 +114,7 @@ class PreviewReply(Reply):
     outcomes: dict[str, int]
     verdicts: dict[str, int]
     numbers: dict[str, int]
+    fallbacks: dict[str, int]
     estimated_completion: datetime | None
     rows: list[RowReply]
 
@@ -246,6 +251,7 @@ class RunDesk:
             "outcomes": dict.fromkeys(OUTCOMES, 0) | found.outcomes,
             "verdicts": dict(sorted(found.labels.items())),
             "numbers": dict(sorted(found.numbers.items())),
+            "fallbacks": dict(sorted(found.fallbacks.items())),
             "estimated_completion": core.later(resolved.timing.last(), paced),
         }
 
@@ -281,6 +287,8 @@ def _row_reply(found: RowVerdict) -> RowReply:
         due=verdict.due,
         reason=None if verdict.reason is None else verdict.reason.text,
         rule=None if verdict.reason is None else verdict.reason.rule,
+        fallback=verdict.fallback or None,
+        decided_in_lane=list(verdict.decided_in_lane) or None,
     )
 
 
@@ -291,6 +299,10 @@ def _warnings(resolved: Resolved, deadline: datetime | None, completion: datetim
         yield Warned(code="nobody_goes", blocking=True, text="Every recipient would be refused.")
     elif refused:
         yield Warned(code="some_refused", blocking=False, text=f"{refused} of {expected} would be refused.")
+    without = sum(count for what, count in resolved.resolution.fallbacks.items() if what.startswith("refused"))
+    if without:
+        text = f"{without} of {expected} would go without their fallback content: see `fallbacks` for why."
+        yield Warned(code="some_without_fallback", blocking=False, text=text)
     if held:
         yield Warned(code="some_held", blocking=False, text=f"{held} of {expected} would wait: see `rows` for why.")
     if completion is None:

@@ -89,7 +89,7 @@ class RunPlan:
             return None
         number = row[0]
         try:
-            sender = self._sender_for(entry.sender, entry.to)
+            sender = self._sender_for(entry.sender, entry.names[0])
             intent = run_intent(
                 self.run,
                 entry,
@@ -105,12 +105,12 @@ class RunPlan:
             return faults_of(number, error)
         return Frozen(number, sender.home, intent)
 
-    def _sender_for(self, named: str | None, to: str) -> Sender:
+    def _sender_for(self, named: str | None, recipient: str) -> Sender:
         if named is not None:
             return resolve_sender(self.governance, self.caller.fixed_sender, named, None)
         if not self.senders:
             raise UnknownSender("neither the run, the row nor the API key names a sender")
-        person = person_key(self.pepper, to) if len(self.senders) > 1 else ""  # of one home there is no choice
+        person = person_key(self.pepper, recipient) if len(self.senders) > 1 else ""  # of one home there is no choice
         return choose_sender(self.senders, person)
 
 
@@ -127,7 +127,7 @@ def _has_one(run: RunRequest, caller: Caller) -> bool:
 
 def chosen(filters: AudienceFilters, entry: AudienceEntry, run: RunRequest) -> bool:
     """Whether the recipient meets every filter that is named."""
-    if filters.countries and country_of(entry.to) not in filters.countries:
+    if filters.countries and country_of(entry.names[0]) not in filters.countries:
         return False
     if filters.languages and entry.language not in filters.languages:
         return False
@@ -140,7 +140,7 @@ def batch_rows(batch: BatchRequest, run_id: str, caller: Caller, sender: Sender)
     rows = []
     for number, message in enumerate(batch.messages, 1):
         message_id = derived_message_id(caller.api_key_id, caller.idempotency_key, number)
-        intent = intent_of(message, message_id=message_id, to=message.to, sender=sender, producer=caller.api_key_id)
+        intent = intent_of(message, message_id=message_id, sender=sender, producer=caller.api_key_id)
         rows.append(Frozen(number, sender.home, intent.model_copy(update={"run_id": run_id, "row": number})))
     return rows
 
@@ -177,9 +177,11 @@ class Surveyor:
             survey.kept.append((found, content))
             survey.kept = survey.kept if survey.expected < KEPT_ROWS else None
         if self._first_row is not None:
-            first = self._first_row.setdefault(found.intent.to, found.row)
-            if first != found.row:
-                survey.faults.append(Fault(found.row, "to", f"the same recipient as in row {first}"))
+            for field_name, name in (("to", found.intent.to), ("userId", found.intent.user_id)):
+                first = found.row if name is None else self._first_row.setdefault(name, found.row)
+                if first != found.row:
+                    survey.faults.append(Fault(found.row, field_name, f"the same recipient as in row {first}"))
+                    break
 
     def end(self) -> Survey:
         """The result, once every row was looked at."""

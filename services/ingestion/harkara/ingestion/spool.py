@@ -21,7 +21,7 @@ from pathlib import Path
 
 MAGIC = b"HKW1"
 HEAD = struct.Struct(">4sIQI")
-SEGMENT_BYTES = 8 * 1024 * 1024  # what a restart may have to repeat at most where its position was not written
+SEGMENT_BYTES = 8 * 1024 * 1024  # freed at once; a position is written after each batch, so a restart repeats one
 LARGEST_BODY_BYTES = 4 * 1024 * 1024  # above the edge's own limit; a greater length in a head is damage
 POSITION, LOCK = "position", "lock"
 
@@ -150,13 +150,17 @@ class Spool:
         found: list[Kept] = []
         at, taken = self._at, 0
         for segment in sorted(number for number in self._sizes if number >= self._at.segment):
-            start = self._at.offset if segment == self._at.segment else 0
-            for end, kept in self._sound(segment, start, about_bytes):
+            reached = self._at.offset if segment == self._at.segment else 0
+            for end, kept in self._sound(segment, reached, about_bytes):
+                if end - len(kept.body) - HEAD.size != reached:
+                    self._damaged.add(segment)
                 found.append(kept)
                 taken += len(kept.body)
-                at = Position(segment, end)
+                reached, at = end, Position(segment, end)
             if taken >= about_bytes or (found and at.offset < self._sizes[segment]):
                 return Batch(found, at)
+            if reached != self._sizes[segment]:
+                self._damaged.add(segment)  # sound when it was written or opened: it is kept when it has been replayed
         if not found and self.waiting:  # the disk lost them since they were written
             self._damaged |= self._sizes.keys()
             self.waiting = 0
@@ -194,7 +198,11 @@ class Spool:
     def set_aside(self, kept: Kept) -> Path:
         """Keep one that Kafka will never take, for a person to look at."""
         path = self._folder / f"refused-{kept.received_ms}-{zlib.crc32(kept.body):08x}.json"
-        path.write_bytes(kept.body)
+        with path.open("wb") as file:
+            file.write(kept.body)
+            file.flush()
+            os.fsync(file.fileno())
+        self._sync_folder()
         return path
 
     def close(self) -> None:

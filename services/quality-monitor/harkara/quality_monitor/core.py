@@ -43,6 +43,8 @@ class Facts(Value):
     held_at: Instant | None = None
     hold_until: Instant | None = None
     hold_reason: Reason | None = None
+    messaging_limit: int | None = None
+    messaging_limit_at: Instant | None = None
 
     @property
     def latched(self) -> bool:
@@ -61,6 +63,8 @@ def observe(facts: Facts, event: NumberEvent) -> Facts:
         }
     if event.quality not in (None, "UNKNOWN") and _newer(event.at, facts.quality_at):
         said |= {"quality": event.quality, "quality_at": event.at}
+    if event.messaging_limit is not None and _newer(event.at, facts.messaging_limit_at):
+        said |= {"messaging_limit": event.messaging_limit, "messaging_limit_at": event.at}
     if event.connection is not None and _newer(event.at, facts.connection_at):
         said |= {"connection": event.connection, "connection_at": event.at}
     if (event.kind == "halted" or event.availability == "BLOCKED") and _newer(event.at, facts.latched_at):

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from harkara.contracts.event import Reason, event_id
 from harkara.contracts.numbers import NumberCommand, NumberEvent, Quality
 from harkara.contracts.partition import partition_for
+from harkara.contracts.portfolios import UNLIMITED
 from harkara.contracts.topics import NUMBER_COMMANDS, NUMBER_EVENTS, NUMBER_STATE
 from harkara.graph_api.client import GraphClient, GraphReadFailed
 from harkara.graph_api.errors import ErrorClass
@@ -32,6 +34,7 @@ from harkara.quality_monitor.core import (
     observe,
     second_poll_after_seconds,
 )
+from harkara.quality_monitor.portfolios import MetaWords
 from harkara.quality_monitor.settings import Settings
 from harkara.runtime.clock import Clock
 from harkara.runtime.faust_app import ProjectionApp
@@ -42,6 +45,12 @@ from harkara.runtime.loop import Incoming
 TICK_SECONDS = 1.0  # a pause ends at most this late
 POLLS_AT_ONCE = 8  # of Meta's management calls; 5,000 an hour and account are allowed
 FIELDS = ("health_status", "quality_rating", "throughput", "status")
+LIMIT_FIELD = "whatsapp_business_manager_messaging_limit"
+TIERS = {
+    "TIER_50": 50, "TIER_250": 250, "TIER_1K": 1000, "TIER_2K": 2000, "TIER_10K": 10_000, "TIER_100K": 100_000,
+    "TIER_UNLIMITED": UNLIMITED,
+}  # fmt: skip
+"""People outside service windows in 24 hours (Meta, messaging limits; some are of former years)."""
 QUALITIES: dict[str | None, Quality] = {"GREEN": "GREEN", "YELLOW": "YELLOW", "RED": "RED"}
 
 log = structlog.get_logger()
@@ -53,6 +62,11 @@ class Numbers:
 
     governance: Governance
     partitions: int
+
+    def fields(self, number: Number) -> tuple[str, ...]:
+        """What Meta is asked about the number."""
+        limited = any(number.portfolio_id == portfolio.id for portfolio in self.governance.portfolios)
+        return (*FIELDS, LIMIT_FIELD) if limited else FIELDS
 
     def home(self, phone_number_id: str) -> str:
         """The number's home: its pool, or itself."""
@@ -83,6 +97,20 @@ class Projection:
     def owned(self) -> frozenset[int]:
         """The partitions whose numbers this instance asks for; none while they may move."""
         return self._table.owned if self._app.settled else frozenset()
+
+    def limits(self) -> MetaWords:
+        """The newest messaging limit that Meta reported of each portfolio, as far as this instance owns its numbers."""
+        words: MetaWords = {}
+        for partition, number in self._numbers.at_home_in(self.owned):
+            row = self._table.read(partition, number.phone_number_id)
+            facts = None if row is None else row["facts"]
+            if facts is None or "messaging_limit_at" not in facts:
+                continue
+            word = facts["messaging_limit"], datetime.fromisoformat(facts["messaging_limit_at"])
+            known = words.get(number.portfolio_id)
+            if known is None or word[1] > known[1]:
+                words[number.portfolio_id] = word
+        return words
 
     def take_event(self, incoming: Incoming) -> None:
         """Fold what was seen."""
@@ -165,6 +193,10 @@ class Poller:
         self._asked: set[str] = set()
         self.projection: Projection | None = None
 
+    def limits(self) -> MetaWords:
+        """As the projection has them; nothing before it has started."""
+        return {} if self.projection is None else self.projection.limits()
+
     def ready(self) -> str | None:
         """Always: Meta being unreachable must not take the states away."""
         return None
@@ -209,7 +241,7 @@ class Poller:
             self._clients[number_id] = self._client_of(number)
         asked_at = self._clock.now()
         try:
-            answer = await self._clients[number_id].phone_number(number_id, FIELDS)
+            answer = await self._clients[number_id].phone_number(number_id, self._numbers.fields(number))
             health = HealthStatus.model_validate((answer.model_extra or {}).get("health_status"))
         except GraphReadFailed as failure:
             return self._refused(number, failure)
@@ -228,6 +260,7 @@ class Poller:
             availability=health.worst_for_messages(),
             quality=QUALITIES.get(answer.quality_rating, "UNKNOWN"),
             connection=answer.status,
+            messaging_limit=TIERS.get(answer.whatsapp_business_manager_messaging_limit or ""),
             reason=_reason(health, answer),
         )
 

@@ -32,3 +32,23 @@ LATCHES = Counter(
     "Numbers halted until an operator resumes them, by who said it (poll, webhook, dispatcher, operator).",
     ["source"],
 )
+PORTFOLIO_LIMIT = Gauge(
+    "harkara_quality_monitor_portfolio_limit",
+    "People outside service windows whom the portfolio may write to in 24 hours; -1: no limit, or none is known yet.",
+    ["portfolio_id"],
+)
+PORTFOLIO_USED = Gauge(
+    "harkara_quality_monitor_portfolio_used",
+    "People of the portfolio who count now. Near the limit: messages to others wait until a day after these were sent.",
+    ["portfolio_id"],
+)
+PORTFOLIO_OUTSTANDING = Gauge(
+    "harkara_quality_monitor_portfolio_outstanding",
+    "Units that homes were granted and have not reported. High for minutes while others wait: a lane is not worked.",
+    ["portfolio_id"],
+)
+PORTFOLIO_WANTED = Gauge(
+    "harkara_quality_monitor_portfolio_wanted",
+    "Units that homes wait for. Above 0 for long: the limit is full; ask Meta for a higher one, or spread the runs.",
+    ["portfolio_id"],
+)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from datetime import datetime, timedelta
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from harkara.contracts.event import Event, event_id
-from harkara.contracts.lifecycle import MessageLifecycle, State, advance
+from harkara.contracts.lifecycle import MessageLifecycle, State
 from harkara.contracts.partition import partition_for
 from harkara.contracts.runs import RunProgress, SendRun, SlaEvent
 from harkara.contracts.topics import MESSAGE_LIFECYCLE, RUN_PROGRESS, SEND_RUNS, SLA_EVENTS, Topic
+from harkara.contracts.wamids import Changed, Dropped
 from harkara.runtime.clock import Clock
 from harkara.runtime.faust_app import ProjectionApp
 from harkara.runtime.faust_table import ProjectionTable
+from harkara.runtime.faust_wamids import Round, WamidJoin
 from harkara.runtime.group_progress import GroupProgress, Offsets
 from harkara.runtime.kafka import Output, Writer, open_writer
 from harkara.runtime.loop import Incoming
@@ -26,7 +27,7 @@ from harkara.sla_tracker.core import Share, Tally, due, is_finished, run_of, sha
 from harkara.sla_tracker.settings import Settings
 
 SWEEP_SECONDS = 5.0
-SWEEP_ROWS = 5_000  # a tick takes about 20 ms, so events wait no longer
+UNATTRIBUTED_AT_ONCE = 5_000  # removing them takes about 20 ms, so events wait no longer
 UNATTRIBUTED_SECONDS = 3600.0  # a hop that was down writes its events long before; then the message has no run
 RUNS_IN_METRICS = 50
 RUNS_WATCHED_FOR = timedelta(days=25)  # sla-events keeps 30 days: what was said is known for longer than we ask
@@ -82,11 +83,13 @@ class Projection:
         self._messages: ProjectionTable = app.projection_table("run-messages")
         self._tallies: dict[tuple[str, int], Tally] = {}
         self._unattributed: dict[tuple[int, str], float] = {}
-        self._to_sweep: deque[tuple[int, str]] = deque()
+        self._join = WamidJoin(app, self._messages, app.projection_table("waiting-statuses"))
+        self._to_sweep = Round(self._messages)
         self._messages.after_recovery(self._recount)
         app.fold(MESSAGE_LIFECYCLE, self.take)
         app.timer(SWEEP_SECONDS)(self.sweep)
         metrics.UNATTRIBUTED.set_function(lambda: len(self._unattributed))
+        metrics.WAITING.set_function(lambda: self._join.waiting)
 
     @property
     def owned(self) -> frozenset[int]:
@@ -97,17 +100,22 @@ class Projection:
         """Fold one event."""
         event = incoming.envelope.event
         assert isinstance(event, MessageLifecycle)  # the topic has no other kind
-        if event.message_id is None:
-            metrics.ANONYMOUS.inc()
+        partition = incoming.partition
+        if self._begins_without_run(partition, event):
             return
-        partition, key = incoming.partition, event.message_id
-        before = self._messages.read(partition, key)
-        if before is None and event.status == "received" and event.run_id is None:
-            return  # the first event of a message that belongs to no run
-        state = advance(before, event)
-        if state is not before:
-            self._messages.write(partition, key, state)
-            self._count(partition, key, before, state)
+        for change in self._join.fold(partition, event, incoming.timestamp):
+            match change:
+                case Changed(message_id, before, state, joined):
+                    self._count(partition, message_id, before, state)
+                    metrics.JOINED_BY_WAMID.inc(joined)
+                case Dropped(cause):
+                    metrics.UNCOUNTED.labels(cause).inc()
+
+    def _begins_without_run(self, partition: int, event: MessageLifecycle) -> bool:
+        """Whether it is the first event of a message that belongs to no run."""
+        if event.status != "received" or event.run_id is not None or event.message_id is None:
+            return False
+        return self._messages.read(partition, event.message_id) is None
 
     def _count(self, partition: int, key: str, before: State | None, state: State) -> None:
         run_id = run_of(state)
@@ -134,7 +142,6 @@ class Projection:
         """Every count anew from the recovered rows."""
         self._tallies.clear()
         self._unattributed.clear()
-        self._to_sweep.clear()
         for partition in owned:
             for key, state in self._messages.rows(partition).items():
                 self._count(partition, key, None, state)
@@ -164,24 +171,26 @@ class Projection:
         if not self._app.settled:
             return
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        for (partition, key), since in list(self._unattributed.items())[:SWEEP_ROWS]:
+        expired = await self._join.sweep(now)
+        if expired is None:
+            return
+        metrics.UNCOUNTED.labels("expired").inc(expired)
+        for (partition, key), since in list(self._unattributed.items())[:UNATTRIBUTED_AT_ONCE]:
             if monotonic - since < UNATTRIBUTED_SECONDS:
                 break  # they are in order of age
-            del self._unattributed[partition, key]
-            self._messages.remove(partition, key)
-        if not self._to_sweep:
-            self._to_sweep.extend((p, key) for p in self._messages.owned for key in self._messages.rows(p))
-        for _ in range(min(SWEEP_ROWS, len(self._to_sweep))):
-            partition, key = self._to_sweep.popleft()
+            self._forget(partition, key)
+        for partition, key in self._to_sweep.next():
             state = self._messages.read(partition, key)
             if state is not None and _newest(state) < now - self._keep:
-                self._forget(partition, key, state)
+                self._forget(partition, key)
 
-    def _forget(self, partition: int, key: str, state: State) -> None:
+    def _forget(self, partition: int, key: str) -> None:
         """The published counts stay: a smaller version is never published."""
-        self._messages.remove(partition, key)
         self._unattributed.pop((partition, key), None)
-        self._tallies.pop((run_of(state) or "", partition), None)
+        state = self._messages.read(partition, key)
+        if state is not None:
+            self._join.forget(partition, state)
+            self._tallies.pop((run_of(state) or "", partition), None)
 
 
 class Reporter:

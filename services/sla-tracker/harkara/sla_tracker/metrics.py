@@ -42,7 +42,20 @@ UNATTRIBUTED = Gauge(
     "Messages whose run is not known yet; after an hour they count as having none. Large for long: policy events are "
     "missing from message-lifecycle.",
 )
-ANONYMOUS = Counter(
-    "harkara_sla_tracker_anonymous_statuses_total",
-    "Statuses without message id, which are not counted for any run. Growing: Meta no longer echoes callback data.",
+JOINED_BY_WAMID = Counter(
+    "harkara_sla_tracker_joined_by_wamid_total",
+    "Statuses without callback data that found their message by its wamid. Growing fast: Meta no longer echoes "
+    "biz_opaque_callback_data.",
+)
+WAITING = Gauge(
+    "harkara_sla_tracker_waiting",
+    "Statuses without callback data that wait under their wamid for their message; a run's counts are short by those "
+    "of its own. Above 1,000: see message-state's figure of the same name.",
+)
+UNCOUNTED = Counter(
+    "harkara_sla_tracker_uncounted_statuses_total",
+    "Statuses that are counted for no run, by cause: `unnamed` have neither message id nor wamid, `expired` waited 7 "
+    "days for their message (normal for messages that are not ours or of no run), `full` came while 100,000 wamids of "
+    "their partition waited.",
+    ["cause"],
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from harkara.contracts.audit import AuditRecord
-from harkara.contracts.event import event_id
-from harkara.contracts.intents import ClearedIntent, DispatchOrder
-from harkara.contracts.lifecycle import MessageLifecycle, PolicyStatus
+from harkara.contracts.event import Reason, event_id
+from harkara.contracts.intents import ClearedIntent, DispatchOrder, FallbackPlan
+from harkara.contracts.lifecycle import POLICY_RANK, MessageLifecycle, PolicyStatus
 from harkara.contracts.topics import AUDIT_LOG, DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, MESSAGE_LIFECYCLE
 from harkara.policy.governance import Governance
 from harkara.policy.reload import on_record
@@ -18,17 +18,26 @@ ACTOR = "window-router"
 URGENT = 3
 
 
-def outputs(cleared: ClearedIntent, decision: Planned | NoRoute, policy_version: str, now: datetime) -> list[Output]:
+def outputs(
+    cleared: ClearedIntent,
+    decision: Planned | NoRoute,
+    policy_version: str,
+    now: datetime,
+    fallback: FallbackPlan | Reason | None = None,
+) -> list[Output]:
     """The order for the lane and that the message was routed; or that it was rejected, and why. A message that goes in
-    hours that are quiet for others, by its contract, leaves a record of it.
+    hours that are quiet for others, by its contract, leaves a record of it. `fallback`: the plan of its fallback
+    content, or why it goes without it, which is told with its being routed.
 
     Ids are functions of the message, its intent and the step. A repeated decision may plan otherwise (a window has
     closed meanwhile); the lane keeps the order that it saw first.
     """
-    step = _step(cleared, decision, policy_version, now)
     if isinstance(decision, NoRoute):
-        return [step]
-    return [step, *_exception(cleared, decision, policy_version, now), _order(cleared, decision, policy_version, now)]
+        return [_step(cleared, decision, decision.reason, policy_version, now)]
+    without = fallback if isinstance(fallback, Reason) else None
+    step = _step(cleared, decision, without, policy_version, now)
+    order = _order(cleared, decision, fallback if isinstance(fallback, FallbackPlan) else None, policy_version, now)
+    return [step, *_exception(cleared, decision, policy_version, now), order]
 
 
 def policy_record(policy: Governance, service: str, now: datetime) -> Output:
@@ -59,15 +68,19 @@ def _exception(cleared: ClearedIntent, planned: Planned, policy_version: str, no
     return [Output(AUDIT_LOG, cleared.home, intent.message_id, record, record.audit_id, now, subject=intent.message_id)]
 
 
-def _order(cleared: ClearedIntent, planned: Planned, policy_version: str, now: datetime) -> Output:
+def _order(
+    cleared: ClearedIntent, planned: Planned, fallback: FallbackPlan | None, policy_version: str, now: datetime
+) -> Output:
     intent, opened = cleared.intent, planned.opening
     waits = opened is not None and opened.due > now
-    order = DispatchOrder(
+    order = DispatchOrder.built(
         message_id=intent.message_id,
         home=cleared.home,
         intent_hash=cleared.intent_hash,
         to=intent.to,
+        user_id=intent.user_id,
         person_key=cleared.person_key,
+        also_key=cleared.also_key,
         category=intent.category,
         priority=intent.priority,
         producer=intent.producer,
@@ -83,21 +96,26 @@ def _order(cleared: ClearedIntent, planned: Planned, policy_version: str, now: d
         dry_run=intent.dry_run,
         policy_version=policy_version,
         answers=cleared.answers,
+        marks=cleared.marks,
+        fallback=fallback,
     )
     topic = DISPATCH_ORDERS_URGENT if intent.priority == URGENT else DISPATCH_ORDERS
     step = event_id(intent.message_id, cleared.intent_hash, "order")
     return Output(topic, cleared.home, cleared.home, order, step, now, subject=intent.message_id)
 
 
-def _step(cleared: ClearedIntent, outcome: Planned | NoRoute, policy_version: str, now: datetime) -> Output:
+def _step(
+    cleared: ClearedIntent, outcome: Planned | NoRoute, reason: Reason | None, policy_version: str, now: datetime
+) -> Output:
     intent = cleared.intent
     status: PolicyStatus = "rejected" if isinstance(outcome, NoRoute) else "routed"
-    event = MessageLifecycle(
+    event = MessageLifecycle.built(
         message_id=intent.message_id,
         home=cleared.home,
         status=status,
+        rank=POLICY_RANK[status],
         at=now,
-        reason=outcome.reason if isinstance(outcome, NoRoute) else None,
+        reason=reason,
         run_id=intent.run_id,
         producer=intent.producer,
         person_key=cleared.person_key,

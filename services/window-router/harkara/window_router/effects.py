@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from harkara.contracts.intents import ClearedIntent
+from harkara.policy.fallback import plan_fallback, told
 from harkara.policy.governance import Governance
 from harkara.policy.known import Known
 from harkara.policy.routing import Planned, Surroundings, plan
@@ -13,7 +14,7 @@ from harkara.runtime.clock import Clock
 from harkara.runtime.kafka import Output
 from harkara.runtime.loop import Incoming, Refused
 from harkara.window_router import core
-from harkara.window_router.metrics import DECISIONS, WINDOWS
+from harkara.window_router.metrics import FALLBACKS, WINDOWS, decided
 
 
 class Router:
@@ -36,11 +37,14 @@ class Router:
             raise Refused("the record is no ClearedIntent")
         now = self._clock.now()
         numbers = (number.phone_number_id for number in self._governance.numbers_of(cleared.home))
-        around = answering(cleared, self._known.around(cleared.person_key, numbers))
+        around = answering(cleared, self._known.around(cleared.person_key, numbers, cleared.also_key))
         decision = plan(cleared, self._governance, around, now)
         outcome = decision.plan[0].form if isinstance(decision, Planned) else decision.reason.code
-        DECISIONS.labels(outcome).inc()
-        return core.outputs(cleared, decision, self._governance.version, now)
+        decided(outcome).inc()
+        fallback = plan_fallback(cleared, self._governance, around, now)
+        if fallback is not None:
+            FALLBACKS.labels(told(fallback)).inc()
+        return core.outputs(cleared, decision, self._governance.version, now, fallback)
 
 
 def answering(cleared: ClearedIntent, around: Surroundings) -> Surroundings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Gauge
 
 DECISIONS = Counter(
@@ -10,6 +12,14 @@ DECISIONS = Counter(
     "a producer sends free-form messages to people who have not written; it needs a fallback template.",
     ["outcome"],
 )
+FALLBACKS = Counter(
+    "harkara_window_router_fallbacks_total",
+    "Fallback contents planned, by form (session, template) or why there is no way for one (refused:<code>): such a "
+    "message goes without. Many `refused`: a producer's fallback template is not approved, or its values do not fit.",
+    ["outcome"],
+)
+decided = lru_cache(maxsize=200)(DECISIONS.labels)
+"""The counter of an outcome: finding it anew takes longer than counting."""
 WINDOWS = Gauge(
     "harkara_window_router_open_windows",
     "Customer service windows held in memory, about 200 bytes each; closed ones are swept out when they double.",
