@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harkara.contracts.event import Decision
 from harkara.contracts.intents import Category
 from harkara.contracts.lifecycle import MessageLifecycle
+from harkara.contracts.persons import PersonAlias
 from harkara.dispatcher.doubt import quarantine_seconds
 from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.recent import MOST_A_DAY, Attempt, Recent
@@ -38,7 +39,7 @@ from tests.unit.dispatcher.lanes import (
 from tests.unit.policy.cases import policy as governance
 
 DAY, HOUR = 86_400.0, 3600.0
-PERSON = "0123456789abcdef0123456789abcdef"
+PERSON, USER = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 MARK, OTHER_MARK = "00112233aabbccdd", "ffeeddccbbaa9988"
 TWO_A_DAY = {"frequency_caps": [{"purpose": "marketing", "most": 2, "per_hours": 24}]}
 ONCE = {"duplicate_content": {"within_hours": 24}}
@@ -111,6 +112,18 @@ def test_another_home_counts_for_itself_also_where_it_shares_the_lane() -> None:
     assert reason_of(lane, "message-4") == "frequency_cap"
     (contact,) = lane.state.recent.others([PERSON], ["marketing"], "", "pool-b")
     assert contact.message_id == "message-2"
+
+
+@pytest.mark.req("B25", "B17")
+@pytest.mark.parametrize(("first", "second"), [(PERSON, USER), (USER, PERSON)])
+def test_what_went_to_a_person_under_another_name_counts(first: str, second: str) -> None:
+    lane = lane_of({"frequency_caps": [{"purpose": "marketing", "most": 1, "per_hours": 24}]})
+    lane.take(note(1, person_key=first))
+    lane.answer(ACCEPTED, "message-1")
+    link = {"person_key": PERSON, "alias_key": USER, "kind": "user_id", "at": iso(lane.now)}
+    lane.around.links.apply(PersonAlias.model_validate(link))
+    lane.take(note(2, person_key=second))
+    assert reason_of(lane, "message-2") == "frequency_cap"
 
 
 def test_a_refusal_is_made_again_from_what_is_kept_of_it() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from harkara.dispatcher import watch
+from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import message_of, order_of
 from harkara.dispatcher.journal import Entry
 from harkara.dispatcher.observe import count_entries
@@ -29,7 +31,7 @@ from tests.unit.dispatcher.fallbacks import (
     says,
     sent,
 )
-from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, TIMEOUT, HandDriven, iso, order
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, TIMEOUT, HandDriven, iso, order, refused
 
 
 @pytest.mark.req("RTW-7")
@@ -350,6 +352,57 @@ def test_a_text_that_goes_on_as_its_template_is_watched_anew() -> None:
     says(lane, "failed", MEDIA_ERROR, attempt=2)
     assert calls(lane) == [(1, "session"), (2, "template"), (3, "template")]
     assert body_of(lane.state.messages["message-1"])["template"]["name"] == "plain_update"
+
+
+def in_two_forms(**more: Any) -> dict[str, Any]:
+    """A text whose plan has a template."""
+    return order(form="session", **more) | {
+        "plan": [{"phone_number_id": ONE, "form": f} for f in ("session", "template")]
+    }
+
+
+@pytest.mark.parametrize("code", [131047, MEDIA_ERROR])
+def test_a_text_that_went_on_does_not_go_on_again_when_its_status_comes_again(code: int) -> None:
+    """Also after a restart that reads the text's first end once more, and where a fallback went meanwhile."""
+    lane = sent(HandDriven(), in_two_forms())
+    says(lane, "failed", 131047)
+    lane.answer(ACCEPTED)
+    lane.crash()
+    says(lane, "failed", code)
+    lane.round(6)
+    assert calls(lane) == [(1, "session"), (2, "template")]
+    late = falling_back(after=60, form="session") | {"plan": in_two_forms()["plan"]}
+    lane = sent(HandDriven(), late)
+    says(lane, "sent", message_id="another-message")
+    lane.round(61)
+    lane.answer(ACCEPTED)
+    says(lane, "failed", 131047)
+    lane.round(6)
+    assert calls(lane) == [(1, "session"), (2, "template")]
+
+
+@pytest.mark.parametrize("status", ["failed", "sent", "delivered"])
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_template_that_waits_for_its_text_is_ended_by_a_delivery_alone(status: str, answered: bool) -> None:
+    lane = HandDriven()
+    lane.take(in_two_forms())
+    lane.answer(ACCEPTED if answered else TIMEOUT)
+    lane.write(lambda scribe: take_echo(scribe, "message-1", 1, "wamid.1", ONE, lane.now, 131047))
+    again, reached = 131047 if status == "failed" else None, status == "delivered"
+    lane.write(
+        lambda scribe: take_echo(scribe, "message-1", 1, "wamid.1", ONE, lane.now, again, reached=reached)
+    )  # fmt: skip
+    lane.round(6)
+    assert calls(lane)[1:] == ([] if reached else [(2, "template")])
+
+
+def test_a_refused_template_that_meta_has_after_all_is_not_called_again() -> None:
+    lane = sent(HandDriven(), in_two_forms())
+    says(lane, "failed", 131047)
+    lane.answer(refused(131016, 500))
+    says(lane, "sent", attempt=2)
+    lane.round(60)
+    assert (calls(lane), lane.status()) == ([(1, "session"), (2, "template")], "submitted")
 
 
 def test_an_order_with_a_fallback_can_be_told_from_its_message() -> None:

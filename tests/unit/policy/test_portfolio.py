@@ -387,3 +387,14 @@ def test_never_more_people_in_a_day_than_the_limit_and_no_place_is_lost(seed: in
         world.step()
     world.all_is_free_in_the_end()
     assert world.sends > 40, "the world stood still"
+
+
+def test_what_comes_after_a_lost_report_is_one_part_and_only_the_gap_stays_out() -> None:
+    account = Account(granted=1000)
+    account.report(0, 10)
+    for begin in random.Random(1).sample(range(13, 1000), 987):
+        account.report(begin, begin + 1)
+    assert (account.reported, account.beyond, account.outstanding) == (10, {(13, 1000)}, 3)
+    account.report(1000, 1000)  # nobody new
+    account.report(9, 13)
+    assert (account.reported, account.beyond, account.outstanding) == (1000, set(), 0)

@@ -22,9 +22,10 @@ from harkara.contracts.consent import (
     advance_consent,
 )
 from harkara.contracts.event import epoch_ms
-from harkara.contracts.topics import CONSENT_STATE
+from harkara.contracts.persons import PersonAlias
+from harkara.contracts.topics import CONSENT_STATE, PERSON_IDENTITIES
 from harkara.policy import standings as module
-from harkara.policy.clearance import word_of
+from harkara.policy.clearance import Word, restricted, word_of
 from harkara.policy.standings import Standings
 from harkara.policy.words import pack_state, pack_words, unpack_words
 from tests.unit.policy.cases import NOW, PERSON
@@ -127,3 +128,48 @@ def test_an_older_state_is_passed_over_and_a_tombstone_forgets() -> None:
     standings.apply(CONSENT_STATE, PERSON, first)
     word = standings.word(PERSON, "marketing")
     assert word is not None and word.until == paused
+
+
+LATER, LATEST = NOW + timedelta(days=1), NOW + timedelta(days=2)
+IN, OUT, BLOCKED = Word("opted_in"), Word("opted_out"), Word("blocked")
+
+
+@pytest.mark.req("CMP-4", "B17")
+@pytest.mark.parametrize(
+    ("word", "other", "holds"),
+    [
+        (None, None, None),
+        (None, IN, None),
+        (None, OUT, OUT),
+        (None, Word("paused", LATER, "opted_in"), Word("paused", LATER)),
+        (IN, None, IN),
+        (IN, OUT, OUT),
+        (IN, BLOCKED, BLOCKED),
+        (IN, Word("paused", LATER), Word("paused", LATER, "opted_in")),
+        (IN, Word("paused", LATER, "opted_out"), Word("paused", LATER, "opted_out")),
+        (OUT, IN, OUT),
+        (OUT, Word("paused", LATER), OUT),
+        (OUT, BLOCKED, BLOCKED),
+        (BLOCKED, OUT, BLOCKED),
+        (Word("paused", LATER, "opted_in"), IN, Word("paused", LATER, "opted_in")),
+        (Word("paused", LATER, "opted_in"), Word("paused", LATEST), Word("paused", LATEST, "opted_in")),
+        (Word("paused", LATER), Word("paused", None, "opted_in"), Word("paused", None)),
+        (Word("paused", LATEST, "opted_in"), Word("paused", LATER, "opted_out"), Word("paused", LATEST, "opted_out")),
+    ],
+)
+def test_a_name_that_only_the_intent_gives_can_forbid_and_never_permit(
+    word: Word | None, other: Word | None, holds: Word | None
+) -> None:
+    assert restricted(word, other) == holds
+
+
+@pytest.mark.req("CMP-4", "B17")
+def test_an_opt_in_counts_under_another_name_once_the_two_are_linked() -> None:
+    standings, other = Standings(), "e" * 32
+    opted_in = PurposeConsent(standing="opted_in", at=NOW, event_id="e", source="api")
+    standings.apply(CONSENT_STATE, other, ConsentState(person_key=other, transactional=opted_in))
+    assert standings.word(PERSON, "transactional", other) is None
+    link = PersonAlias(person_key=PERSON, alias_key=other, kind="user_id", at=NOW)
+    standings.apply(PERSON_IDENTITIES, f"{PERSON}/{other}", link)
+    assert standings.word(PERSON, "transactional", other) == Word("opted_in")
+    assert standings.word(PERSON, "transactional") == Word("opted_in")

@@ -76,6 +76,27 @@ def word_of(state: ConsentState | None, purpose: Purpose) -> Word | None:
     return Word(said.standing, said.until, None if opted is None else opted.standing)
 
 
+_STRICTNESS: dict[Standing, int] = {"opted_in": 0, "paused": 1, "opted_out": 2, "blocked": 3}
+
+
+def restricted(word: Word | None, other: Word | None) -> Word | None:
+    """What holds of a person by the word under the name that is written to and by the one under another name that only
+    the intent says is theirs: the stricter of the two. An opt-in under that other name permits nothing, nor does its
+    pause when it has ended: a producer's word makes nobody's consent another's.
+    """
+    if other is None or other.standing == "opted_in":
+        return word
+    if word is not None and _STRICTNESS[word.standing] > _STRICTNESS[other.standing]:
+        return word
+    if other.standing != "paused":
+        return other
+    then = other.then if other.then in ("opted_out", "blocked") else None if word is None else word.standing
+    if word is None or word.standing == "opted_in":
+        return Word("paused", other.until, then)
+    longest = None if word.until is None or other.until is None else max(word.until, other.until)
+    return Word("paused", longest, then if then in ("opted_out", "blocked") else word.then)
+
+
 class Facts(Value):
     """What the rules look at, and nothing that names a person or quotes a text: so that it can be kept, and the same
     verdict be reached again. `content` is what is wrong with the content; `country` and `identified` (whether the

@@ -108,8 +108,13 @@ class Account:
         return max(0, self.target - self.granted)
 
     def report(self, begin: int, end: int) -> None:
-        """The units after `begin` up to `end` are used up. In any order, any number of times."""
+        """The units after `begin` up to `end` are used up. In any order, any number of times.
+
+        Parts that touch become one: of a report that is lost one gap remains, not all that came after it."""
         if end > self.reported:
+            for part in [part for part in self.beyond if part[0] <= end and begin <= part[1]]:
+                self.beyond.discard(part)
+                begin, end = min(begin, part[0]), max(end, part[1])
             self.beyond.add((begin, end))
         while reached := [part for part in self.beyond if part[0] <= self.reported]:
             self.reported = max(self.reported, *(part[1] for part in reached))

@@ -10,7 +10,7 @@ from harkara.contracts.event import Event
 from harkara.contracts.persons import PersonAlias
 from harkara.contracts.topics import PERSON_IDENTITIES, Topic
 from harkara.policy.aliases import Aliases, packed
-from harkara.policy.clearance import Word, word_of
+from harkara.policy.clearance import Word, restricted, word_of
 from harkara.policy.rows import PackedRows
 from harkara.policy.words import kept_words, pack_state, unpack_words
 
@@ -47,14 +47,17 @@ class Standings:
 
     def word(self, person_key: str, purpose: Purpose, also_key: str | None = None) -> Word | None:
         """What the person last said for the purpose, or None where nothing is known. `also_key`: a second name by which
-        whoever asks knows them."""
-        said = self.said(person_key, also_key)
-        return None if said is None else said.marketing if purpose == "marketing" else said.transactional
+        whoever asks knows them; unless it is linked, what was said under it can forbid, and never permit."""
+        said = self.said(person_key)
+        word = None if said is None else said.marketing if purpose == "marketing" else said.transactional
+        if also_key is None or also_key == person_key or packed(also_key) in self.aliases.names(person_key):
+            return word
+        return restricted(word, self.word(also_key, purpose))
 
-    def said(self, person_key: str, also_key: str | None = None) -> Said | None:
+    def said(self, person_key: str) -> Said | None:
         """All that is held of the person, under all their names."""
         held = self._persons.get(packed(person_key))
-        names = self.aliases.names(person_key, also_key)
+        names = self.aliases.names(person_key)
         rows = ((name, self._persons.get(name), until_ms) for name, until_ms in names.items())
         others = [(self._of_row(name, row), row, until_ms) for name, row, until_ms in rows if row is not None]
         said = None if held is None else self._of_row(packed(person_key), held)

@@ -205,7 +205,7 @@ class ProjectionApp(faust.App):
     async def _on_partitions_revoked(self, revoked: Any) -> None:
         await super()._on_partitions_revoked(revoked)
         if not self.should_stop:
-            await self.consumer.commit()  # so that the next owner need not repeat what is done
+            await self.consumer.commit()  # what is not acknowledged by then the next owner repeats
 
     def _on_rebalance_when_stopped(self) -> None:
         """Faust would close the consumer's connections here, from a thread and loop that are not theirs."""
@@ -288,7 +288,7 @@ def new_app(settings: ServiceSettings, app_id: str) -> ProjectionApp:
         topic_replication_factor=settings.replication_factor,
         topic_disable_leader=True,
         table_standby_replicas=0,  # a standby would hold every row twice; recovery reads 30,000 rows/s
-        stream_wait_empty=False,  # folds are idempotent; what is done is committed on revocation
+        stream_wait_empty=False,  # folds are idempotent; of what is revoked the last second may be folded again
         web_enabled=False,
         autodiscover=False,
     )

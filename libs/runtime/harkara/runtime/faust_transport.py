@@ -31,7 +31,7 @@ from prometheus_client import Counter
 if TYPE_CHECKING:
     from harkara.runtime.faust_app import ProjectionApp
 
-MISSING_SECONDS = 30.0  # a fold's longest wait is 15 s, for a DLQ's acknowledgement; then the event is not coming
+MISSING_SECONDS = 30.0  # a fold waits 15 s at most for a DLQ, and for room among unwritten rows; then none is coming
 LEAVE_SECONDS = 6.0  # for the thread to leave its group; a rebalance under way may keep it longer
 END_SECONDS = 2.0  # beyond that, for the thread to end once nothing else holds it
 

@@ -41,8 +41,8 @@ def take_echo(
         _after_the_end(scribe, message_id, seen, failed_code, reached=reached)
     elif not 1 <= attempt <= message.attempt:
         return
-    elif attempt == message.traits.instead_of and not reached:
-        return  # Meta has it and did not deliver it: that is why the fallback goes
+    elif not reached and _is_known_to_have_failed(message, attempt):
+        return  # what goes now goes because of that; a status that comes again, or late, must not end it
     elif failed_code is not None and attempt < message.attempt and not message.waiting:
         return  # the older one reached nobody; the newer one's fate is still open
     elif message.status == "attempting" and attempt < message.attempt:
@@ -57,6 +57,13 @@ def take_echo(
     else:
         settle_by_evidence(scribe, message, seen, reached=reached)
         follow(scribe, message_id, seen, failed_code, reached=reached)
+
+
+def _is_known_to_have_failed(message: Message, attempt: int) -> bool:
+    """Whether Meta has this attempt and did not deliver it: the fallback stands in for it, or it was the text whose
+    template waits to be called."""
+    text = message.waiting and message.template_only and message.form != "template" and attempt == message.attempt
+    return text or attempt == message.traits.instead_of
 
 
 def _note_channel(scribe: Scribe, number: str | None, at: float, failed_code: int | None) -> None:

@@ -55,6 +55,7 @@ def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     message.status = data["status"]
     if "again" in data:
         state.horizon.discard(message.message_id)
+        state.fallbacks.pop(message.message_id, None)  # of before: a status that comes again must not use it again
         again = data["again"]
         message.attempt = again["attempt"]
         message.course = Course(
