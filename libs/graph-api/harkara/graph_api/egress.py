@@ -24,6 +24,7 @@ import httpx
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
+from yarl import URL
 
 from harkara.graph_api.outcome import LeaseLost
 
@@ -120,6 +121,7 @@ class GraphTransport(httpx.AsyncBaseTransport):
         self._proxy = proxy
         self._verify = verify if isinstance(verify, ssl.SSLContext) else tls_context(verify)
         self._session: aiohttp.ClientSession | None = None
+        self._asked = "", URL()  # of the newest question: a number asks the same for each message
 
     def _open(self) -> aiohttp.ClientSession:
         connector = LeasedConnector(
@@ -142,10 +144,12 @@ class GraphTransport(httpx.AsyncBaseTransport):
         """As WayOut says."""
         if self._session is None:
             self._session = self._open()
+        if self._asked[0] != url:
+            self._asked = url, URL(url)  # parsed once: what aiohttp itself remembers is too little for many numbers
         token = _current_call.set(call)
         try:
             response = await self._session.request(
-                method, url, headers=headers, data=content, allow_redirects=False, proxy=self._proxy
+                method, self._asked[1], headers=headers, data=content, allow_redirects=False, proxy=self._proxy
             )
             if not call.connection_at_hand:  # then "nothing has left" would be said of calls that did leave
                 raise RuntimeError("the HTTP client went around the leased connector")
