@@ -14,7 +14,7 @@ SEED ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up check lint format unit test chaos requirements docs bench bench-dispatch bench-webhooks bench-policy bench-preview schema clean
+.PHONY: help setup demo up check lint format unit test chaos mutation requirements docs bench bench-dispatch bench-webhooks bench-policy bench-preview schema clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,8 +55,11 @@ unit: setup ## the tests that need no broker
 test: setup ## everything that must hold, on a real broker and a real Postgres
 	@$(BIN)/pytest -q tests -n $(WORKERS) --dist loadfile
 
-chaos: setup ## kill, freeze, cut off and stop the dispatcher some 500 times, judged by the simulator's ledger (SEED=n goes on)
+chaos: setup ## kill, freeze, cut off and stop the dispatcher some 500 times, 50 STOPs in the middle of runs, judged by the simulator's ledger (SEED=n goes on)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+mutation: setup ## small mistakes put into libs/policy one at a time: at least 90 % noticed in each module (SEED=n; `python -m tests.mutation --full` tries all)
+	@nice $(BIN)/python -m tests.mutation $(if $(SEED),--seed $(SEED)) --workers $(WORKERS)
 
 requirements: setup ## the requirement rows that no test shows
 	@$(BIN)/python -m tests.requirements_report

@@ -2,11 +2,14 @@
 
     python -m bench.policy                                  # both, about 5 minutes
     python -m bench.policy --persons 100000 --intents 20000 # shorter
+    python -m bench.policy --links 1000000                  # every person is also known by a user id
 
-Real processes on a real broker. `consent-state` holds the persons (every tenth opted in for marketing too), as a guard
-would have left it. For each service: how long its replicas take to be complete, what it holds in memory then, how many
-intents a second it decides on when they are all there (between 15 and 90 % of them), processor time an intent, and, at
-a steady 300/s, how long from the write of an intent to the write of what it became (the records' own times).
+Real processes on a real broker. `consent-state` holds the persons (every tenth opted in for marketing too), each row
+the bytes that the guard's projection writes, with a time and an id of its own; `person-identities` the links, as
+ingestion writes them, all of them carried before. For each service: how long its replicas take to be complete, what it
+holds in memory then, how many intents a second it decides on when they are all there (between 15 and 90 % of them),
+processor time an intent, and, at a steady 300/s, how long from the write of an intent to the write of what it became
+(the records' own times).
 """
 
 from __future__ import annotations
@@ -22,21 +25,33 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.dispatch_rig import Process, Rig, eventually, free_port, number_id, rig
-from harkara.contracts.consent import ConsentState, PurposeConsent
-from harkara.contracts.envelope import encode
+from bench.dispatch_rig import PARTITIONS, Process, Rig, eventually, free_port, number_id, rig
+from harkara.compliance_guard.core import projected
+from harkara.contracts.consent import ConsentEvent, Purpose
+from harkara.contracts.envelope import Headers, encode
 from harkara.contracts.event import Event, event_id
 from harkara.contracts.identity import person_key
 from harkara.contracts.intents import ClearedIntent, SendIntent, Template
 from harkara.contracts.partition import partition_for
-from harkara.contracts.topics import CLEARED_INTENTS, CONSENT_STATE, DISPATCH_ORDERS, SEND_INTENTS, Topic
+from harkara.contracts.persons import PersonAlias, alias_record_key
+from harkara.contracts.topics import (
+    CLEARED_INTENTS,
+    CONSENT_STATE,
+    DISPATCH_ORDERS,
+    PERSON_IDENTITIES,
+    SEND_INTENTS,
+    Topic,
+)
 from harkara.devstack.brokers import pick_kafka
 
 PEPPER = "a-pepper-of-the-benchmark"
 NUMBERS = [number_id(index) for index in range(1, 9)]
 WRITTEN_TO = 90_000  # as many invented phone numbers as there are
+SOMEBODY, SOME_ID, SOME_TIME = b"a" * 32, b"b" * 32, b"2026-01-01T00:00:00Z"
+Record = tuple[str, str, bytes, Headers]
 BARS = {
     "per_second": (">=", 3000.0), "ready_seconds": ("<=", 30.0), "resident_mb": ("<=", 400.0),
     "latency_p99_ms": ("<=", 60.0),
@@ -80,12 +95,22 @@ def cleared(index: int) -> ClearedIntent:
 
 def write(made: Rig, topic: Topic, events: Iterator[tuple[str, str, Event]], per_second: float | None = None) -> None:
     """(home, key, event): all at once, or at a rate."""
+    produce(made, topic, encoded(events), per_second)
+
+
+def encoded(events: Iterator[tuple[str, str, Event]]) -> Iterator[Record]:
+    """As every writer of events does."""
+    for index, (home, key, event) in enumerate(events):
+        yield home, key, *encode(event, event_id=event_id(key, index), source="bench", time=datetime.now(UTC))
+
+
+def produce(made: Rig, topic: Topic, records: Iterator[Record], per_second: float | None = None) -> None:
+    """(home, key, value, headers): all at once, or at a rate."""
     producer = Producer(made.kafka.librdkafka_options() | {"linger.ms": 5, "log_level": 3})
     name, started = made.kafka.topic(topic), time.monotonic()
-    for index, (home, key, event) in enumerate(events):
+    for index, (home, key, value, headers) in enumerate(records):
         if per_second is not None:
             time.sleep(max(0.0, started + index / per_second - time.monotonic()))
-        value, headers = encode(event, event_id=event_id(key, index), source="bench", time=datetime.now(UTC))
         while True:
             try:
                 producer.produce(name, value, key, partition_for(home, made.partitions), headers=[*headers])
@@ -96,13 +121,57 @@ def write(made: Rig, topic: Topic, events: Iterator[tuple[str, str, Event]], per
     producer.flush()
 
 
-def known_persons(count: int) -> Iterator[tuple[str, str, Event]]:
-    """Opted in, most of them nobody that is written to here."""
-    at = datetime.now(UTC) - timedelta(days=30)
+def person(index: int) -> str:
+    """Those that are written to here, and many who are not."""
+    return person_key(PEPPER.encode(), phone(index)) if index < WRITTEN_TO else event_id("person", index)
+
+
+def known_persons(count: int) -> Iterator[Record]:
+    """Opted in. The projection makes one row of each kind; the others are its text with their own key, time and id."""
+    rows = [opted_in("transactional"), opted_in(None)]
+    begun = datetime.now(UTC).replace(microsecond=0) - timedelta(days=300)
     for index in range(count):
-        key = person_key(PEPPER.encode(), phone(index)) if index < WRITTEN_TO else f"{index:032x}"
-        word = PurposeConsent(standing="opted_in", at=at, event_id=event_id("opt-in", index), source="api")
-        yield key, key, ConsentState(person_key=key, transactional=word, marketing=word if index % 10 == 0 else None)
+        key, at = person(index), begun + timedelta(seconds=index)
+        row = rows[index % 10 == 0].replace(SOMEBODY, key.encode()).replace(SOME_ID, event_id("opt-in", index).encode())
+        yield key, key, row.replace(SOME_TIME, at.isoformat().removesuffix("+00:00").encode() + b"Z"), []
+
+
+def opted_in(purpose: Purpose | None) -> bytes:
+    """The row of somebody who opted in once."""
+    event = ConsentEvent(
+        event_id=SOME_ID.decode(),
+        person_key=SOMEBODY.decode(),
+        standing="opted_in",
+        purpose=purpose,
+        source="api",
+        at=datetime.fromisoformat(SOME_TIME.decode()),
+    )
+    return orjson.dumps(projected(None, event))
+
+
+def known_links(count: int) -> Iterator[Record]:
+    """A user id for each person."""
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=200)
+    for index in range(count):
+        alias = PersonAlias(
+            person_key=person(index),
+            alias_key=event_id("user id", index),
+            kind="user_id",
+            at=at + timedelta(seconds=index),
+        )
+        key = alias_record_key(alias)
+        yield alias.person_key, key, *encode(alias, event_id=event_id(key), source="ingestion", time=alias.at)
+
+
+def carried(made: Rig) -> None:
+    """The guard's job on links has done them all, as in every start but the first one."""
+    options = {"group.id": made.kafka.group("compliance-guard-identities"), "enable.auto.commit": False, "log_level": 3}
+    consumer, name = Consumer(made.kafka.librdkafka_options() | options), made.kafka.topic(PERSON_IDENTITIES)
+    partitions = [TopicPartition(name, each) for each in range(made.partitions)]
+    for each in partitions:
+        each.offset = consumer.get_watermark_offsets(each, timeout=10)[1]
+    consumer.commit(offsets=partitions, asynchronous=False)
+    consumer.close()
 
 
 def written(made: Rig, topic: Topic) -> int:
@@ -150,12 +219,13 @@ def of(hop: Hop, first: int, end: int) -> Iterator[tuple[str, str, Event]]:
         yield number, number, hop.event(index)
 
 
-def measured(made: Rig, hop: Hop, persons: int, intents: int) -> dict[str, Any]:
+def measured(made: Rig, hop: Hop, persons: int, links: int, intents: int) -> dict[str, Any]:
     """One service, alone."""
     started = time.monotonic()
     process = service(made, hop.name)
     eventually(process.ready, 300, hop.name, every=0.2)
-    figures: dict[str, Any] = {"persons": persons if hop.persons else 0, "ready_seconds": time.monotonic() - started}
+    figures: dict[str, Any] = {"persons": persons if hop.persons else 0, "links": links}
+    figures |= {"ready_seconds": time.monotonic() - started, "ready_cpu_seconds": process.cpu_seconds()}
     time.sleep(3)
     figures["resident_mb"] = process.resident_bytes() / 1e6
     process.popen.send_signal(19)  # it stands still while the intents are written
@@ -204,7 +274,9 @@ HOPS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--persons", type=int, default=1_000_000)
+    parser.add_argument("--links", type=int, default=0)
     parser.add_argument("--intents", type=int, default=60_000)
+    parser.add_argument("--partitions", type=int, default=PARTITIONS)
     parser.add_argument("--only", choices=[hop.name for hop in HOPS])
     arguments = parser.parse_args()
     missed: list[str] = []
@@ -217,10 +289,13 @@ def main() -> None:
             for hop in HOPS:
                 if arguments.only not in (None, hop.name):
                     continue
-                with rig(kafka.address, Path(folder), NUMBERS, "cloud-api") as made:
+                with rig(kafka.address, Path(folder), NUMBERS, "cloud-api", partitions=arguments.partitions) as made:
                     if hop.persons:
-                        write(made, CONSENT_STATE, known_persons(arguments.persons))
-                    figures = measured(made, hop, arguments.persons, arguments.intents)
+                        produce(made, CONSENT_STATE, known_persons(arguments.persons))
+                    if arguments.links:
+                        produce(made, PERSON_IDENTITIES, known_links(arguments.links))
+                        carried(made)
+                    figures = measured(made, hop, arguments.persons, arguments.links, arguments.intents)
                 missed += judged(hop.name, figures)
         finally:
             kafka.stop()

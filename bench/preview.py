@@ -84,7 +84,13 @@ async def measured(rows: int, persons: int) -> dict[str, float]:
     audience = [{"to": phone(n), "params": [f"Person {n}", "fund update"]} for n in range(rows)]
     plan = plan_run(run, "r-bench", Caller("bench", None, "bench"), governance, PEPPER)
     request = Request(
-        "r-bench", "bench", "bench", run, looks=lambda: map(plan.frozen, inline_rows(audience)), persons_once=True
+        "r-bench",
+        "r-dry",
+        "bench",
+        "bench",
+        run,
+        looks=lambda: map(plan.frozen, inline_rows(audience)),
+        persons_once=True,
     )
     frozen = [each for each in map(plan.frozen, inline_rows(audience)) if isinstance(each, Frozen)]
     walls, cpus, bare = [], [], []

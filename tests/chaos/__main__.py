@@ -1,5 +1,6 @@
 """`make chaos`: the dispatcher against deaths, freezes, rebalances, outages and stops, judged by the far side's ledger;
-runs that are paused and cancelled at any moment; the webhook edge against deaths and a broker that is away.
+runs that are paused and cancelled at any moment; persons who say STOP in the middle of one; the webhook edge against
+deaths and a broker that is away.
 
     python -m tests.chaos [--seed N] [--kills N] [--part NAME ...]
 
@@ -31,12 +32,24 @@ from tests.chaos.ground import Ground, ground
 from tests.chaos.kills import Chain, census, chain, failpoints, moments, spread
 from tests.chaos.message_state import message_state_deaths
 from tests.chaos.normaliser import normaliser_deaths
+from tests.chaos.opt_outs import opt_outs
 from tests.chaos.runs import told_runs
 from tests.chaos.stops import restart, takeover
 from tests.chaos.unrest import frozen_broker, outages, rebalances, stop_in_an_outage
 from tests.chaos.verdict import Verdict
 
-PARTS = ("kills", "freezes", "rebalances", "outages", "stops", "runs", "edges", "normaliser", "message-state")
+PARTS = (
+    "kills",
+    "freezes",
+    "rebalances",
+    "outages",
+    "stops",
+    "runs",
+    "opt-outs",
+    "edges",
+    "normaliser",
+    "message-state",
+)
 OVERALL, MOMENTS = 120, 40  # deaths beside the front's, which are all taken
 CHAIN = 20  # deaths of one round: enough to meet each other's remains, few enough to look at when one fails
 WORDS = 500  # pauses, resumes and cancels of runs at moments of their own
@@ -109,6 +122,8 @@ def others(campaign: Campaign, on: Ground, parts: Sequence[str]) -> Iterator[Job
     """The parts beside the dispatcher's."""
     if "runs" in parts:
         yield "runs", partial(told_runs, on, WORDS, Random(f"{campaign.seed} runs"), tell)
+    if "opt-outs" in parts:
+        yield "opt-outs", partial(opt_outs, on, tell)
     if "edges" in parts:
         yield "edge-kills", partial(edges.kills, on, campaign.seed, tell)
         yield "edge-outage", partial(edges.outage, on, tell)

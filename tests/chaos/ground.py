@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from harkara.devstack.forked import ForkServer
 from harkara.devstack.kafka_server import EmbeddedKafka
 from harkara.devstack.ports import free_ports
 from tests.chaos.syscalls import attach
-from tests.chaos.verdict import DOUBTED, SETTLED, Verdict, judged, message_of
+from tests.chaos.verdict import CLAIMED, DOUBTED, SETTLED, Verdict, judged, message_of
 from tests.integration.dispatcher.stack import ONE, POOLED, TWO, Process, Stack, free_port, order, stack
 from tests.support.kafka import read_all
 from tests.support.wait import eventually
@@ -86,7 +86,8 @@ class Round:
 
     async def concluded(self) -> Verdict:
         """The verdict once everything stands still: what the ledger has is told by an echo and must then be known as
-        sent, what it does not have must end `unknown`; a call that came late shows as a duplicate or a lost one."""
+        sent, what it does not have must end `unknown` or be sent; a call that came late shows as a duplicate or a lost
+        one."""
         try:
             await eventually(self.settled, SETTLE_SECONDS, every=0.5)
         except AssertionError:
@@ -98,8 +99,14 @@ class Round:
             attempt = int(str(entry["opaque"]).rpartition(".")[2])
             await self.stack.echo(message_id, self.homes[message_id], attempt, entry["wamid"])
         await eventually(lambda: self.stack.all_are(told, "sent"), SETTLE_SECONDS, every=0.5)
-        await eventually(lambda: self.stack.all_are(doubtful - told.keys(), "unknown"), SETTLE_SECONDS, every=0.5)
+        await eventually(lambda: self._are_decided(doubtful - told.keys()), SETTLE_SECONDS, every=0.5)
         return await self.verdict()
+
+    async def _are_decided(self, message_ids: Iterable[str]) -> bool:
+        """Whether each is `unknown`, or was sent after all: a process that woke up may know that it never began the
+        call, and then makes it; the ledger says whether that was the only one."""
+        statuses = await self.stack.statuses()
+        return all(statuses[each] == "unknown" or statuses[each] in CLAIMED for each in message_ids)
 
     def governed(self, *changes: tuple[str, str], per_second: int | None = None) -> None:
         """Change the policy file of processes that start from now on; `per_second`: each number's pace."""
@@ -148,11 +155,18 @@ class Ground:
             try:
                 yield running
             except Exception:
+                await self._bring_back_the_broker()
                 await self._keep_evidence(running, folder)
                 raise
             if running.last is not None and not running.last.holds:
                 await self._keep_evidence(running, folder)
         await self._delete_topics(prefix)
+
+    async def _bring_back_the_broker(self) -> None:
+        """A part that broke off while its broker was dead leaves the next one a living broker."""
+        if self.broker is not None and not Path(f"/proc/{self.broker.pid}").exists():
+            self.broker.spawn()
+            await asyncio.to_thread(self.broker.wait_ready)
 
     async def _keep_evidence(self, running: Round, folder: Path) -> None:
         """Logs, policy, everything that was accepted, every lifecycle event and the journals as they are."""

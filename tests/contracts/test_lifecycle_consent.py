@@ -19,7 +19,7 @@ PERSON = "0123456789abcdef0123456789abcdef"
 
 @st.composite
 def words(draw: st.DrawFn) -> ConsentEvent:
-    standing = draw(st.sampled_from(["opted_in", "opted_out", "paused", "resumed", "blocked"]))
+    standing = draw(st.sampled_from(["opted_in", "opted_out", "paused", "resumed", "blocked", "erased"]))
     cancels = draw(st.sampled_from([None, AT, AT + timedelta(seconds=9)]))
     number = draw(st.integers(0, 20))
     return ConsentEvent.model_validate(
@@ -118,6 +118,57 @@ def test_what_holds_after_all_was_said_in_any_order(said: list[ConsentEvent], ma
     said = [each.model_copy(update={"event_id": f"e{number}"}) for number, each in enumerate(said)]
     for order in permutations(said):
         assert folded([*order, *order]).denies("marketing", AT) == marketing
+
+
+ERASED = word("erased", 2, source="operator")
+
+
+@pytest.mark.req("CMP-12")
+@pytest.mark.parametrize(
+    ("said", "holds"),
+    [
+        ([word("opted_in", 1, source="api"), ERASED], "erased"),
+        ([word("opted_in", 1), word("opted_out", 1, source="meta_error"), ERASED], "erased"),
+        ([word("blocked", 1, source="operator"), ERASED], "erased"),
+        # nobody but themselves, an operator or the API with its proof brings a person back
+        ([ERASED, word("opted_in", 3)], None),
+        ([ERASED, word("opted_in", 3, source="api")], None),
+        ([ERASED, word("opted_in", 3, source="operator")], None),
+        ([ERASED, word("opted_in", 3, source="kafka")], "erased"),
+        ([ERASED, word("opted_in", 3, source="import")], "erased"),
+        ([ERASED, word("opted_in", 3, source="meta_preference")], "erased"),
+        ([ERASED, word("opted_in", 3, source="identity")], "erased"),
+        ([ERASED, word("resumed", 3)], "erased"),
+        ([ERASED, word("opted_in", 2)], "erased"),
+        ([ERASED, word("opted_in", 3), word("erased", 4, source="operator")], "erased"),
+        ([ERASED, word("opted_in", 3), word("opted_out", 4)], "opted_out"),
+        ([ERASED, word("opted_in", 3), word("opted_out", 4), word("opted_in", 5, source="kafka")], None),
+        ([ERASED, word("blocked", 3, source="operator"), word("opted_in", 4)], "blocked"),
+    ],
+)  # fmt: skip
+def test_who_was_erased_is_not_written_to_until_they_come_back(said: list[ConsentEvent], holds: str | None) -> None:
+    said = [each.model_copy(update={"event_id": f"e{number}"}) for number, each in enumerate(said)]
+    for order in permutations(said):
+        state = folded([*order, *order])
+        assert (state.denies("marketing", AT), state.denies("transactional", AT)) == (holds, holds)
+        assert state.revoked("transactional", AT + timedelta(seconds=2))
+
+
+@pytest.mark.req("CMP-12")
+def test_an_erasure_leaves_of_a_person_that_and_when_they_were_erased() -> None:
+    said = [
+        word("opted_in", 0, source="api", language="hi", purpose="marketing"),
+        word("opted_out", 1, source="meta_preference", purpose="marketing"),
+        word("paused", 1, until=AT + DAY), word("resumed", 1), word("blocked", 1),
+        word("opted_in", 1, language="pt_BR"),
+    ]  # fmt: skip
+    alone = folded([ERASED])
+    for order in permutations([*said, ERASED]):
+        assert folded(list(order)) == alone
+    bare = {"standing": "erased", "at": "2026-11-21T00:30:02Z", "event_id": "", "source": ""}
+    assert alone.model_dump(mode="json", exclude_none=True) == {
+        "person_key": PERSON, "marketing": bare, "transactional": bare, "heard": {},
+    }  # fmt: skip
 
 
 @pytest.mark.req("CMP-2")

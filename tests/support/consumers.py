@@ -71,7 +71,7 @@ def guard_clears() -> Consumer:
 def guard_listens() -> Consumer:
     """What people wrote, heard and answered."""
     listener = Listener(GOVERNANCE)
-    answerer = Answerer(GOVERNANCE, Standings(), ManualClock(NOW))
+    answerer = Answerer(GOVERNANCE, PEPPER, Standings(), ManualClock(NOW))
     return Hop(lambda incoming: [*listener.hear(incoming), *answerer.answer(incoming)])
 
 
@@ -391,6 +391,7 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("queue-state", "ingestion"): ingestion_knows,
     ("queue-state", "console"): Console,
     ("webhook-events", "ingestion"): lambda: Hop(normaliser(GOVERNANCE, PEPPER)),
+    ("webhook-events-urgent", "ingestion"): lambda: Hop(normaliser(GOVERNANCE, PEPPER)),
     ("message-lifecycle", "message-state"): MessageStates,
     ("message-lifecycle", "dispatcher"): lane_with_orders,
     ("message-lifecycle", "sla-tracker"): sla_folds,
@@ -404,6 +405,7 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("service-windows", "ingestion"): router_knows,
     ("consent-requests", "compliance-guard"): lambda: Hop(Recorder(PEPPER, ManualClock(NOW)).record),
     ("consent-events", "compliance-guard"): guard_projects,
+    ("consent-events", "console"): Console,
     ("consent-state", "compliance-guard"): guard_remembers,
     ("consent-state", "dispatcher"): lane_denials,
     ("consent-state", "ingestion"): guard_remembers,
@@ -411,6 +413,7 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("person-identities", "window-router"): router_knows,
     ("person-identities", "ingestion"): guard_remembers_links,
     ("person-identities", "dispatcher"): lane_links,
+    ("person-identities", "console"): Console,
     ("number-events", "quality-monitor"): quality_judges,
     ("number-events", "console"): Console,
     ("number-commands", "quality-monitor"): quality_judges,

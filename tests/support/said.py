@@ -14,7 +14,7 @@ from harkara.contracts.webhooks import InboundMessage, ServiceWindow
 
 OF_INBOUND = (
     "subtype", "text", "button_payload", "emoji", "form", "media", "location", "contacts", "order", "referral",
-    "context_wamid", "original_wamid", "forwarded", "errors",
+    "context_wamid", "original_wamid", "forwarded", "product", "group_id", "errors",
 )  # fmt: skip
 OF_TEMPLATE = (
     "event", "status", "title", "until", "disable_at", "quality", "previous_quality", "category", "previous_category",

@@ -31,6 +31,7 @@ from harkara.policy.commands import Commands
 from harkara.policy.governance import Governance
 from harkara.policy.known import Known
 from harkara.policy.standings import Standings
+from harkara.quality_monitor import core as quality
 
 
 def _is_account_error(event: Event) -> bool:
@@ -53,6 +54,7 @@ class World:
     aliases: dict[str, PersonAlias] = field(default_factory=dict)
     inbound: dict[str, InboundMessage] = field(default_factory=dict)
     templates: set[str] = field(default_factory=set)
+    numbers: dict[str, quality.Facts] = field(default_factory=dict)
     written: dict[str, set[str]] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
     taken: int = 0
@@ -115,6 +117,9 @@ class World:
                 self.aliases[key] = max(known, event, key=lambda each: each.at)
             case TemplateEvent():
                 self.templates.add(event.model_dump_json())
+            case NumberEvent():
+                facts = self.numbers.get(event.phone_number_id, quality.Facts())
+                self.numbers[event.phone_number_id] = quality.observe(facts, event)
 
     def _hear(self, outputs: Iterable[Any]) -> None:
         for output in outputs:
@@ -162,6 +167,7 @@ class World:
             "aliases": self.aliases,
             "inbound": self.inbound,
             "templates": self.templates,
+            "numbers": self.numbers,
             "written": self.written,
             "left": self.left,
         }

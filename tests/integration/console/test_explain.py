@@ -28,13 +28,14 @@ from tests.unit.policy.cases import intent, policy
 AT = datetime(2026, 11, 20, 0, 30, tzinfo=UTC)
 PERSON = "ab" * 16
 HOME = "advisors"
+PEPPER = b"a pepper of the tests"
 
 
 def decided(governance: Governance, word: Word | None, message_id: str) -> list[Output]:
     """What guard and router write for an intent of that person, as far as the console reads it."""
     wanted = intent(message_id=message_id)
     question = Question(wanted, AT, PERSON, word)
-    outputs = guard.outputs(question, decide(question, governance, AT), AT)
+    outputs = guard.outputs(question, decide(question, governance, AT), AT, PEPPER)
     if isinstance(cleared := outputs[-1].event, ClearedIntent):
         resting = NumberState(
             phone_number_id="100000000000002", home=HOME, version=3, verdict="paused", until=AT + timedelta(hours=1),

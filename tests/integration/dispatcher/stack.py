@@ -55,6 +55,7 @@ numbers:
 pools:
   - {{name: pool-a, numbers: ["{pooled}", "{partner}"]}}
 compliance: {{consent_mode: opt_out}}
+routing: {{quiet_hours: {{utility: none, marketing: none, authentication: none, service: none}}}}
 dispatch:
   in_doubt_timeout_seconds: {{utility: 12, marketing: 12, authentication: 12, service: 12}}
   request_timeout_seconds: 3

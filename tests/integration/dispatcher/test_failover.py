@@ -27,7 +27,7 @@ async def each_once(made: Stack, sent: list[str]) -> None:
     assert await made.accepted() == dict.fromkeys(sent, 1)
 
 
-@pytest.mark.req("B22", "FHL-3")
+@pytest.mark.req("B22", "FHL-3", "DX-5")
 async def test_three_hundred_go_by_the_other_number_and_five_stay(
     kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from harkara.dispatcher.journal import EMITTED, Entry
-from harkara.dispatcher.lane_log import MARK_WITHIN_RECORDS, Fenced, LaneLog
+from harkara.dispatcher.lane_log import MARK_WITHIN_RECORDS, Broken, Fenced, LaneLog
 from harkara.dispatcher.settings import Settings
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
 from harkara.runtime.topic_admin import ensure_topics
+from tests.support.wait import eventually
 
 AT = 1_800_000_000.0
 
@@ -19,7 +20,17 @@ AT = 1_800_000_000.0
 async def settings(kafka_bootstrap: str, topic_prefix: str) -> Settings:
     kafka = KafkaSettings(bootstrap=kafka_bootstrap, topic_prefix=topic_prefix)
     await ensure_topics(ServiceSettings(service="tests", kafka=kafka, partitions=1, replication_factor=1))
-    return Settings(kafka=kafka, partitions=1, replication_factor=1, instance="dispatcher-0")
+    made = Settings(kafka=kafka, partitions=1, replication_factor=1, instance="dispatcher-0")
+
+    def has_a_leader() -> bool:
+        """A topic exists a little before its leader answers; the dispatcher takes such a lane anew."""
+        try:
+            return list(LaneLog(made, 0).read()) == []
+        except Broken:
+            return False
+
+    await eventually(has_a_leader)
+    return made
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import cast
 from harkara.dispatcher.core import template_changed
 from harkara.dispatcher.dispatcher import Dispatcher
 from harkara.dispatcher.emitter import Emitter
-from harkara.dispatcher.evolve import message_of
 from harkara.dispatcher.lane import Lane
 from harkara.dispatcher.lane_log import Broken
+from harkara.dispatcher.orders import message_of
 from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.settings import Settings
 from harkara.dispatcher.state import LaneState

@@ -12,7 +12,14 @@ from aiokafka import ConsumerRecord
 from harkara.contracts.envelope import header
 from harkara.contracts.event import event_id
 from harkara.contracts.lifecycle import MessageLifecycle
-from harkara.contracts.topics import INBOUND_MESSAGES, MESSAGE_LIFECYCLE, SERVICE_WINDOWS, WEBHOOK_EVENTS, Topic
+from harkara.contracts.topics import (
+    INBOUND_MESSAGES,
+    MESSAGE_LIFECYCLE,
+    SERVICE_WINDOWS,
+    WEBHOOK_EVENTS,
+    WEBHOOK_EVENTS_URGENT,
+    Topic,
+)
 from harkara.contracts.webhooks import InboundMessage, ServiceWindow, WebhookChange
 from harkara.runtime.kafka import Output
 from harkara.runtime.settings import ServiceSettings
@@ -27,7 +34,7 @@ MESSAGES, WRITTEN = 300, 200
 STATUSES = ("sent", "delivered", "read")
 
 
-def change(value: dict[str, Any], at: datetime) -> Output:
+def change(value: dict[str, Any], at: datetime, topic: Topic = WEBHOOK_EVENTS) -> Output:
     """A raw change, as the webhook's route wrote it then."""
     event = WebhookChange(
         entry_id="112233445566778",
@@ -36,7 +43,7 @@ def change(value: dict[str, Any], at: datetime) -> Output:
         entry_time=int(at.timestamp()),
         received_at=at,
     )
-    return Output(WEBHOOK_EVENTS, LONE, LONE, event, event_id(event), at)
+    return Output(topic, LONE, LONE, event, event_id(event), at)
 
 
 def status(message: int, name: str, at: datetime) -> dict[str, Any]:
@@ -82,7 +89,11 @@ async def test_an_hours_backlog(kafka_bootstrap: str, topic_prefix: str, tmp_pat
         for message in range(MESSAGES)
         for name, at in times.items()
     ]
-    backlog += [change({"messages": [written(person, then)]}, then) for person in range(WRITTEN)]
+    before_the_upgrade = {person: WEBHOOK_EVENTS for person in range(WRITTEN // 2)}
+    backlog += [
+        change({"messages": [written(person, then)]}, then, before_the_upgrade.get(person, WEBHOOK_EVENTS_URGENT))
+        for person in range(WRITTEN)
+    ]
     await write(settings, twice_and_mixed(backlog))
     async with ingestion(kafka_bootstrap, topic_prefix, tmp_path):
 
@@ -104,4 +115,4 @@ async def test_an_hours_backlog(kafka_bootstrap: str, topic_prefix: str, tmp_pat
     opened = [ServiceWindow.model_validate_json(each.value or b"") for each in await records(settings, SERVICE_WINDOWS)]
     assert {window.last_inbound_at for window in opened} == {then}, "a window opens when the person wrote"
     assert len({window.person_key for window in opened}) == WRITTEN
-    assert await records(settings, WEBHOOK_EVENTS.dlq) == []
+    assert await records(settings, WEBHOOK_EVENTS.dlq) + await records(settings, WEBHOOK_EVENTS_URGENT.dlq) == []

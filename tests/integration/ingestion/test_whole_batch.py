@@ -37,6 +37,13 @@ async def test_997_of_1000_are_applied_and_three_are_kept_with_their_reasons(
     assert len(homes) == 12
     assert all(partition == partition_for(home, PARTITIONS) for home, partition in homes)
     quarantined = await read_all(kafka_bootstrap, f"{topic_prefix}webhook-events-dlq")
-    kept = [status for record in quarantined for status in orjson.loads(record.value)["value"]["statuses"]]
-    assert sorted(map(orjson.dumps, kept)) == sorted(6 * [orjson.dumps(each) for each in MALFORMED])
+    kept = [
+        (header(record.headers, "ce_id"), orjson.dumps(status))
+        for record in quarantined
+        for status in orjson.loads(record.value)["value"]["statuses"]
+    ]
+    malformed = [orjson.dumps(each) for each in MALFORMED]
+    assert sorted(status for _, status in set(kept)) == sorted(3 * malformed), "each of a body under one id of its own"
+    for each in malformed:  # more often where Kafka was slow, and what was on its way was spooled as well
+        assert sum(status == each for _, status in kept) >= 6
     assert all(header(record.headers, "dlq-reason") for record in quarantined)

@@ -134,11 +134,16 @@ async def test_each_producer_is_told_whatever_another_endpoint_does_and_over_a_k
                 } and len(letters) > 0
 
             await eventually(all_gone, 60, every=0.5)
+            mended = {f"dead-{number:06d}" for number in range(MESSAGES)}
+            assert not mended & set(receiver.taken)
+            file.write_text(file.read_text().replace(f"{port}/dead", f"{port}/mended"))  # taken up while it runs
+            await eventually(lambda: all(KINDS[-1] in receiver.taken[each] for each in mended), 60)
+            wanted |= mended
     assert set(receiver.taken) == wanted
     for message_id in wanted:
         first_times = list(dict.fromkeys(receiver.taken[message_id]))
         assert first_times == KINDS, "each message's outcomes come in order"
-    assert len(receiver.ids) == MESSAGES * len(KINDS), "what came twice came under the same webhook-id"
+    assert len(receiver.ids) == 2 * MESSAGES * len(KINDS), "what came twice came under the same webhook-id"
     assert all(len(set(bodies)) == 1 for bodies in receiver.ids.values())
     told = await outcomes(settings)
     assert len(told) == 3 * MESSAGES * len(KINDS)

@@ -74,3 +74,18 @@ async def test_a_topic_with_other_partitions_is_refused_in_words(kafka_bootstrap
     await ensure_topics(settings_for(kafka_bootstrap, topic_prefix, partitions=1))
     with pytest.raises(TopicsDoNotFit, match="has 1 partitions, HARKARA_PARTITIONS says 3"):
         await ensure_topics(settings_for(kafka_bootstrap, topic_prefix, partitions=3))
+
+
+async def test_a_missing_topic_is_named_by_readiness_and_waited_for(kafka_bootstrap: str, topic_prefix: str) -> None:
+    settings = settings_for(kafka_bootstrap, topic_prefix)
+    replica = ReplicaTable(settings, "test-missing", [CONSENT_STATE], lambda topic, key, event: None)
+    running = asyncio.create_task(replica.run())
+    try:
+        await eventually(lambda: "do not exist" in str(replica.ready()), timeout_seconds=20)
+        assert settings.kafka.topic(CONSENT_STATE) in str(replica.ready()) and not replica.fresh()
+        await ensure_topics(settings)
+        await eventually(lambda: replica.ready() is None, timeout_seconds=20)
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])

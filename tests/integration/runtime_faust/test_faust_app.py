@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from faust.types import TP
+from faust.types import TP, Message
 
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.commands import SendCommand
@@ -342,6 +342,37 @@ async def test_a_batch_that_was_read_and_never_processed_ends_the_process(settin
     with pytest.raises(RuntimeError, match="fold-in-0-7"):
         await app.failed()
     await app.close()
+
+
+async def test_slow_acknowledgements_are_no_lost_events(settings: ServiceSettings) -> None:
+    """An event whose commit waits for Kafka, or that waits for its fold, is not missing, however long it takes."""
+    app = new_app(settings, GROUP)
+    app.changelogs.acknowledged = never  # type: ignore[method-assign]
+    partition = TP(settings.kafka.topic(INPUT), 0)
+    consumer: Any = app.consumer
+    consumer.missing_seconds = 0.0
+    consumer._committed_offset[partition], consumer._read_offset[partition] = 7, 9
+    committing = asyncio.create_task(consumer._commit_offsets({partition: 8}))
+    await eventually(lambda: bool(consumer._committing == {partition: 8}))
+    for _ in range(3):
+        consumer._look_for_swallowed(partition)
+    assert not app.crashed
+    committing.cancel()
+    await asyncio.gather(committing, return_exceptions=True)
+    held = Message(partition.topic, 0, 7, 0.0, 0, {}, None, b"", None, None, None, tp=partition)
+    consumer.track_message(held)
+    for _ in range(3):
+        consumer._look_for_swallowed(partition)
+    assert not app.crashed
+    consumer.under_way_seconds = 0.0  # nothing holds it up for ever
+    consumer._look_for_swallowed(partition)
+    with pytest.raises(RuntimeError, match="fold-in-0-7"):
+        await app.failed()
+    await app.close()
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
 
 
 async def test_a_backlog_is_folded_whole_where_nothing_is_committed_and_rows_are_recovered(

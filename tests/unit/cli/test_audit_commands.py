@@ -34,6 +34,7 @@ def test_a_whole_chain_is_said_to_be_whole(far: Far) -> None:  # noqa: F811
     result = far.run("audit", "verify")
     assert result.exit_code == 0
     assert "2 records in 1 chains; 3 from before there were chains" in result.output
+    assert "each chain is whole" in result.output and "compare with ends kept elsewhere" in result.output
 
 
 def test_one_changed_word_is_named(far: Far) -> None:  # noqa: F811
@@ -41,6 +42,7 @@ def test_one_changed_word_is_named(far: Far) -> None:  # noqa: F811
     result = far.run("audit", "verify")
     assert result.exit_code == 1
     assert "chain 0: record 2 (a-2) is not what was written" in result.output
+    assert "each chain is whole" not in result.output
 
 
 @pytest.mark.parametrize("link", [3, 1000])
@@ -63,6 +65,14 @@ def test_the_ends_that_were_kept_are_compared(far: Far, tmp_path: Path, link: in
     assert unlinked == {"unlinked": 3}
     (tmp_path / "heads.json").write_text(json.dumps([kept | {"link": link}]))
     assert far.run("audit", "verify", "--kept", str(tmp_path / "heads.json")).exit_code == code
+
+
+@pytest.mark.parametrize("kept", ["", "{}", "[1]", "no json", '[{"chain": 0}]'])
+def test_a_file_that_heads_did_not_print_is_said_to_be_one(far: Far, tmp_path: Path, kept: str) -> None:  # noqa: F811
+    shown(far)
+    (tmp_path / "heads.json").write_text(kept)
+    result = far.run("audit", "verify", "--kept", str(tmp_path / "heads.json"))
+    assert result.exit_code == 2 and "is not what `harkara audit heads` printed" in result.output
 
 
 @pytest.mark.parametrize(("unlinked", "code"), [(4, 0), (3, 0), (2, 1)])

@@ -25,7 +25,7 @@ RUNNER = CliRunner()
 def test_a_right_file_is_said_to_be_right_with_its_version() -> None:
     result = RUNNER.invoke(app, ["policy", "check", str(EXAMPLE)])
     assert result.exit_code == 0, result.output
-    assert "governance.yaml is right: 3 numbers, 1 pools" in result.output and load(EXAMPLE).version in result.output
+    assert "governance.yaml is right: 3 numbers, 1 pool," in result.output and load(EXAMPLE).version in result.output
 
 
 @pytest.mark.req("DX-2", "CMP-3")
@@ -122,4 +122,21 @@ def test_a_console_that_refuses_or_is_away_is_said() -> None:
         result = RUNNER.invoke(app, ["explain", "m-00000001", "--url", url])
     assert result.exit_code == 2 and "404 No such message: Not known here (yet)." in result.output
     result = RUNNER.invoke(app, ["explain", "m-00000001", "--url", url])
-    assert result.exit_code == 2 and "does not answer" in result.output
+    assert result.exit_code == 2 and "nobody answers" in result.output
+
+
+def test_an_id_is_a_part_of_the_path_whatever_is_in_it() -> None:
+    with console(200, answer(same=True)) as (url, asked):
+        RUNNER.invoke(app, ["explain", "wamid.HB/gL==?x", "--url", url], env={"HARKARA_API_KEY": "k"})
+    assert asked == ["/api/v1/messages/wamid.HB%2FgL%3D%3D%3Fx/explain k"]
+
+
+def test_an_address_without_its_scheme_is_told_how_it_is_written() -> None:
+    result = RUNNER.invoke(app, ["explain", "m-00000001", "--url", "localhost:8081"])
+    assert result.exit_code == 2 and "write it as http://host:port" in result.output
+
+
+def test_without_kafka_no_topics_are_created_and_it_is_said_in_a_sentence() -> None:
+    result = RUNNER.invoke(app, ["topics", "create"], env={"HARKARA_KAFKA_BOOTSTRAP": "127.0.0.1:9"})
+    assert result.exit_code == 2 and "set HARKARA_KAFKA_BOOTSTRAP" in result.output
+    assert "Traceback" not in result.output

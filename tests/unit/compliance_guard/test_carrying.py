@@ -252,7 +252,7 @@ def test_who_is_on_the_do_not_message_list_is_not_answered_under_another_name() 
     hidden = inbound("STOP").model_copy(update={"user_id": USER_ID})
 
     def answered() -> list[str]:
-        answerer = Answerer(listed, guard.standings, ManualClock(NOW))
+        answerer = Answerer(listed, PEPPER, guard.standings, ManualClock(NOW))
         found = [each.event for each in answerer.answer(record(hidden, INBOUND_MESSAGES))]
         return [event.status for event in found if isinstance(event, MessageLifecycle)]
 
@@ -270,7 +270,7 @@ def test_a_week_old_stop_still_opts_out_and_is_not_answered() -> None:
     assert isinstance(heard.event, ConsentEvent)
     guard.fold(heard.event)
     assert guard.refuses() == "opted_out"
-    answerer = Answerer(GOVERNANCE, guard.standings, ManualClock(NOW.astimezone(UTC)))
+    answerer = Answerer(GOVERNANCE, PEPPER, guard.standings, ManualClock(NOW.astimezone(UTC)))
     assert list(answerer.answer(record(old, INBOUND_MESSAGES))) == []
     assert list(answerer.answer(record(inbound("STOP", phone=PHONE), INBOUND_MESSAGES))) != []
 
@@ -282,3 +282,31 @@ def test_a_week_old_stop_does_not_undo_what_was_said_since() -> None:
     assert isinstance(heard.event, ConsentEvent)
     guard.fold(heard.event)
     assert guard.refuses() is None
+
+
+@pytest.mark.req("CMP-12", "B17")
+def test_an_erasure_holds_under_every_name_until_the_person_comes_back_under_one() -> None:
+    guard = Guard()
+    guard.links(link())
+    guard.says(P, "opted_in", 0, "api")
+    guard.says(P, "erased", 1, "operator")
+    assert guard.refuses() == guard.refuses(None, USER_ID) == guard.refuses(PHONE, USER_ID) == "erased"
+    guard.says(P, "opted_in", 2, "import")
+    assert guard.refuses() == guard.refuses(None, USER_ID) == "erased", "a list brings nobody back"
+    guard.says(P, "opted_in", 3, "keyword")
+    assert guard.refuses() is None and guard.refuses(None, USER_ID) is None
+
+
+@pytest.mark.req("CMP-12", "B17")
+@pytest.mark.parametrize("back", [True, False])
+def test_an_erasure_is_carried_to_a_new_user_id_and_so_is_that_they_came_back(back: bool) -> None:
+    guard, changed = Guard(), link("user_id_changed", person_key(PEPPER, "IN.999"), U)
+    guard.says(U, "opted_out", 0)
+    guard.says(U, "erased", 1, "operator")
+    if back:
+        guard.says(U, "opted_in", 2, "keyword")
+    found = guard.carries(changed)
+    assert {(event.standing, event.proof == "") for event in found if event.standing == "erased"} == {("erased", True)}
+    denied = guard.state(changed.person_key).denies("transactional", NOW)
+    assert denied == (None if back else "erased")
+    assert not guard.carries(changed), "once"

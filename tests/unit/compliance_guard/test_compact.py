@@ -84,3 +84,42 @@ def test_a_person_takes_few_bytes() -> None:
         }
     packed = [rows._rows.get(bytes.fromhex(person)) for person in rows]
     assert {len(row) for row in packed if row is not None} == {2 + 8 + 16}
+
+
+def as_kept(row: Any, key: str = PERSON) -> tuple[bytes, bytes]:
+    return key.encode(), orjson.dumps(row)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_a_row_that_is_kept_as_its_text_comes_back_as_it_was(odd: Any) -> None:
+    """Where it is not kept, nothing is."""
+    row = {"person_key": PERSON, "a": odd, "b": {"c": [odd, OTHER]}, "version": 3}
+    for key in (PERSON, OTHER, "a key of another kind", PERSON.upper(), PERSON[:30], ""):
+        rows = CompactRows()
+        kept = rows.keep(*as_kept(row, key))
+        assert rows.get(key) == (row if kept else None) and len(rows) == kept
+        assert kept is (key == PERSON and b"\\" not in orjson.dumps(row)) or (key == OTHER and kept)
+        rows[key] = row
+        assert rows[key] == row and not rows.keep(*as_kept(row, key)), "what is held is not for the text to replace"
+
+
+def test_a_text_that_is_no_row_is_not_kept() -> None:
+    rows = CompactRows()
+    row = {"person_key": PERSON, "version": 1}
+    assert not rows.keep(*as_kept([PERSON]))
+    with pytest.raises(orjson.JSONDecodeError):
+        rows.keep(PERSON.encode(), orjson.dumps(row)[:-1])
+    assert rows.keep(*as_kept(row)) and rows[PERSON] == row
+    with pytest.raises(orjson.JSONDecodeError):
+        rows.keep(OTHER.encode(), orjson.dumps(row | {"person_key": OTHER})[:-1])
+    assert len(rows) == 1
+
+
+def test_rows_are_kept_by_the_shape_of_others() -> None:
+    rows = CompactRows()
+    for number in range(300):
+        person, at = event_id("person", number), NOW + timedelta(seconds=number, microseconds=number % 2)
+        row = {"person_key": person, "at": at.isoformat().replace("+00:00", "Z"), "id": event_id(number), "version": 1}
+        assert rows.keep(*as_kept(row, person))
+        assert rows[person] == row
+    assert len(rows) == 300 and len(rows._rows_there) == 2

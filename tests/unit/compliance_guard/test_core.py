@@ -11,6 +11,7 @@ import pytest
 from harkara.compliance_guard import core
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import ConsentEvent, ConsentState
+from harkara.contracts.event import event_id
 from harkara.contracts.intents import ClearedIntent, SendIntent, Text
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.topics import CONSENT_STATE
@@ -22,10 +23,12 @@ from harkara.policy.standings import Standings
 from harkara.runtime.kafka import Output
 from tests.unit.policy.cases import NOW, PERSON, intent, policy
 
+PEPPER = b"a pepper of the tests"
+
 
 def judged(wanted: SendIntent, word: Word | None = None) -> list[Output]:
     question = Question(wanted, NOW, PERSON, word)
-    return core.outputs(question, decide(question, policy(), NOW), NOW)
+    return core.outputs(question, decide(question, policy(), NOW), NOW, PEPPER)
 
 
 def statuses(outputs: list[Output]) -> list[str]:
@@ -40,6 +43,19 @@ def test_a_cleared_intent_goes_on_whole_under_the_homes_key() -> None:
     assert isinstance(sent.event, ClearedIntent)
     assert sent.event.intent == intent() and sent.event.intent_hash == intent().hash()
     assert sent.event.policy_version == policy().version and sent.subject == "m-00000001"
+
+
+@pytest.mark.req("CMP-12")
+@pytest.mark.parametrize("word", [None, Word("opted_out")])
+def test_from_the_ids_that_stay_nobody_can_try_out_who_it_was(word: Word | None) -> None:
+    question = Question(intent(), NOW, PERSON, word)
+    decision = decide(question, policy(), NOW)
+    ids, again = ([each.id for each in core.outputs(question, decision, NOW, PEPPER)] for _ in range(2))
+    assert ids == again, "a repeated decision writes the same events"
+    others = [each.id for each in core.outputs(question, decision, NOW, b"another pepper of tests")]
+    steps = ("received", "cleared", "rejected", "audit", "cleared-intent")
+    guessed = {event_id(intent().message_id, intent().hash(), step) for step in steps}
+    assert not {*ids} & ({*others} | guessed)
 
 
 def test_urgent_intents_have_their_own_topic() -> None:
@@ -185,7 +201,7 @@ def test_a_confirmation_goes_to_whoever_is_not_blocked(word: Word | None, outcom
     intent = answer("STOP")
     assert intent is not None
     question = Question(intent, NOW, PERSON, word, answers=NOW)
-    outputs = core.outputs(question, decide(question, policy(compliance={"consent_mode": mode}), NOW), NOW)
+    outputs = core.outputs(question, decide(question, policy(compliance={"consent_mode": mode}), NOW), NOW, PEPPER)
     if outcome == "cleared":
         assert outputs[-1].topic.name == "cleared-intents-urgent"
         assert isinstance(outputs[-1].event, ClearedIntent) and outputs[-1].event.answers == NOW

@@ -54,7 +54,7 @@ def answering(*words: ConsentEvent) -> Answerer:
     for word in words:
         state = advance_consent(state, word)
         standings.apply(CONSENT_STATE, PERSON, state)
-    return Answerer(policy(), standings, ManualClock(NOW))
+    return Answerer(policy(), PEPPER, standings, ManualClock(NOW))
 
 
 def word(standing: str, **more: Any) -> ConsentEvent:
@@ -94,6 +94,16 @@ def test_the_language_on_record_is_used_unless_the_word_has_its_own() -> None:
     assert told(answering(), inbound("STOP")) == TEXTS["en"]["stopped"]
 
 
+@pytest.mark.req("CMP-5", "CMP-12")
+def test_who_was_erased_is_told_that_they_are_back_when_they_say_so() -> None:
+    """The answer to their own command is the one message that an erasure does not keep back."""
+    erased = word("erased", source="operator")
+    blocked = word("blocked", source="operator", at=NOW + timedelta(seconds=1))
+    assert told(answering(erased), inbound("START", 60)) == TEXTS["en"]["started"]
+    assert told(answering(erased), inbound("RESUME", 60)) == TEXTS["en"]["still_stopped"]
+    assert told(answering(erased, blocked), inbound("START", 60)) is None
+
+
 @pytest.mark.req("CMP-5", "B17")
 def test_who_has_no_phone_is_answered_under_the_user_id() -> None:
     hidden = inbound("STOP", from_phone=None, user_id="IN.20451873365519208877")
@@ -107,6 +117,19 @@ def test_who_is_blocked_or_has_no_name_is_told_nothing_and_a_message_is_no_comma
     assert told(answering(word("blocked")), inbound("STOP")) is None
     assert told(answering(), inbound("STOP", from_phone=None)) is None
     assert told(answering(), inbound("Good morning")) is None
+
+
+@pytest.mark.req("CMP-1", "CMP-4")
+@pytest.mark.parametrize(
+    ("text", "standing"),
+    [("STOP", "opted_out"), ("PAUSE", "paused"), ("START", None), ("RESUME", None), ("HELP", None)],
+)
+def test_in_a_group_only_what_stops_us_counts_and_nothing_is_answered(text: str, standing: str | None) -> None:
+    """The others in a group say START to each other; and it opens no window for a confirmation to the person alone."""
+    listener, in_a_group = Listener(policy()), inbound(text, group_id="group-1")
+    heard = [output.event for output in listener.hear(incoming(in_a_group))]
+    assert [each.standing for each in heard if isinstance(each, ConsentEvent)] == ([standing] if standing else [])
+    assert told(answering(), in_a_group) is None and told(answering(), inbound(text)) is not None
 
 
 @pytest.mark.req("CMP-1", "OPS-8")
@@ -148,3 +171,18 @@ def test_what_upstream_records_is_about_a_pseudonym_and_never_of_the_future() ->
     assert isinstance(stopped.event, ConsentEvent) and stopped.event.cancels_until == NOW
     with pytest.raises(Refused):
         list(recorder.record(incoming(intent(), CONSENT_REQUESTS)))
+
+
+@pytest.mark.req("CMP-4", "B17")
+def test_a_recorded_consent_of_two_names_is_recorded_under_each() -> None:
+    user_id = "IN.20451873365519208877"
+    fields = {"request_id": "request-1", "phone": ASHA, "user_id": user_id, "standing": "opted_out", "producer": "crm"}
+    recorder = Recorder(PEPPER, ManualClock(NOW))
+    both = list(recorder.record(incoming(ConsentRequest.model_validate(fields), CONSENT_REQUESTS)))
+    assert [each.key for each in both] == [person_key(PEPPER, ASHA), person_key(PEPPER, user_id)]
+    [alone] = recorder.record(incoming(ConsentRequest.model_validate(fields | {"user_id": None}), CONSENT_REQUESTS))
+    assert alone == both[0] and both[0].id != both[1].id
+    [by_id] = recorder.record(incoming(ConsentRequest.model_validate(fields | {"phone": None}), CONSENT_REQUESTS))
+    assert by_id.key == both[1].key
+    with pytest.raises(ValueError, match="name the person"):
+        ConsentRequest.model_validate(fields | {"user_id": None, "phone": None})

@@ -103,6 +103,38 @@ async def test_of_many_indicators_at_once_only_a_few_take_connections() -> None:
     assert far.asked == 2 * (MOST_SHOWING + 1) and calls.failure is None
 
 
+class Frozen(SystemClock):
+    """Stands still; `thaw` is the end of a long sleep."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def thaw(self) -> None:
+        self.at += 60.0
+
+
+async def test_a_process_that_was_frozen_after_its_check_does_not_call_any_more() -> None:
+    """The lease is asked for again in the step that writes."""
+    far, clock, message = _Far(), Frozen(), attempt()
+    calls = Calls(
+        senders=cast(Senders, far),
+        clock=clock,
+        failpoints=Failpoints.parse(""),
+        gate=lambda message, number: None,
+        wake=lambda: None,
+        token_lost=lambda number: None,
+        barred=lambda number, outcome: None,
+        began=lambda message: clock.thaw(),
+    )
+    calls.start(message, clock.at, clock.at + 2.0)
+    await asyncio.wait(set(calls.under_way), timeout=5)
+    await asyncio.sleep(0)
+    assert (list(calls.settled), far.asked) == ([Settled("message-1", 1, NotSent("lease"))], 0)
+
+
 async def test_a_clock_that_is_set_back_keeps_no_call_beyond_its_lease() -> None:
     calls = await ended(_Far(), attempt(), lease_seconds=0.05, wait=3600.0)
     assert not calls.under_way and len(calls.settled) == 1

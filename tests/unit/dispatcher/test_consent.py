@@ -12,7 +12,7 @@ from harkara.contracts.consent import ConsentEvent, ConsentState, advance_consen
 from harkara.contracts.event import Event
 from harkara.contracts.topics import CONSENT_STATE
 from harkara.dispatcher.denials import Denials
-from harkara.dispatcher.evolve import message_of, order_of
+from harkara.dispatcher.orders import message_of, order_of
 from harkara.dispatcher.plan import last_gate
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
 from tests.unit.dispatcher.lanes import ONE, START, HandDriven, iso, order
@@ -45,19 +45,21 @@ def test_after_the_next_opt_in_what_was_accepted_before_the_opt_out_stays_cancel
     assert lane.status("message-1") == "cancelled" and [each[0] for each in lane.attempts] == ["message-2"]
 
 
-@pytest.mark.req("CMP-8", "B10")
-@pytest.mark.parametrize("standing", ["opted_out", "paused", "blocked"])
+@pytest.mark.req("CMP-8", "CMP-12", "B10")
+@pytest.mark.parametrize("standing", ["opted_out", "paused", "blocked", "erased"])
 def test_each_cancelled_message_says_why_in_words(standing: str) -> None:
     lane = HandDriven()
     lane.denials[PERSON] = said((standing, 0))
     lane.take(order())
     reason = lane.shown()["message-1"]["reason"]
     assert lane.status() == "cancelled" and reason["code"] == f"consent_{standing}"
-    assert " " in reason["text"] and reason["text"].endswith(".")
+    assert " " in reason["text"] and reason["text"].endswith(".") and reason["rule"] == "compliance.consent"
 
 
 @pytest.mark.req("CMP-5")
-@pytest.mark.parametrize(("standing", "answers"), list(product(["opted_out", "paused", "blocked"], [True, False])))
+@pytest.mark.parametrize(
+    ("standing", "answers"), list(product(["opted_out", "paused", "blocked", "erased"], [True, False]))
+)
 def test_a_confirmation_goes_out_to_whoever_is_not_blocked(standing: str, answers: bool) -> None:
     lane = HandDriven()
     lane.denials[PERSON] = said((standing, 1))

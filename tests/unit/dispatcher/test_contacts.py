@@ -211,6 +211,31 @@ def test_the_place_is_free_again_when_the_span_is_over_and_not_before() -> None:
     assert lane.attempts[-1][0] == "message-3"
 
 
+@pytest.mark.req("B25")
+@pytest.mark.parametrize("slowest", [{}, {"lease_seconds": 5.0, "request_timeout_seconds": 60.0}])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_contact_of_seven_days_is_remembered_to_its_last_moment(slowest: dict[str, float], restart: bool) -> None:
+    """Made as a day and a quarter of it end, with which what is older is forgotten."""
+    week = rules(frequency_caps=[{"purpose": "marketing", "most": 1, "per_hours": 168}])
+    midnight = (START // DAY + 1) * DAY
+    lane = HandDriven(policy=policy(contacts=week, version="0123456789ab", **slowest), now=midnight - 0.5)
+    lane.take(note(1, at=lane.now))
+    lane.answer(ACCEPTED, "message-1")
+    until = midnight - 0.5 + 7 * DAY + quarantine_seconds(lane.around)
+    lane.now = until - 0.25
+    for _ in range(3):
+        lane.round(0.001)
+    if restart:
+        lane.crash()
+    lane.take(note(2, at=lane.now))
+    assert reason_of(lane, "message-2") == "frequency_cap"
+    lane.now = until
+    lane.take(note(3, at=lane.now))
+    assert lane.attempts[-1][0] == "message-3"
+    lane.round(DAY)
+    assert lane.state.horizon.find("message-1") is None
+
+
 def test_persons_and_purposes_are_counted_apart() -> None:
     lane = lane_of(TWO_A_DAY)
     for n in range(2):

@@ -7,6 +7,7 @@ import pytest
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import ConsentState
 from harkara.contracts.lifecycle import MessageLifecycle
+from harkara.graph_api.outcome import Outcome
 from tests.unit.dispatcher.lanes import (
     ACCEPTED,
     LEASE,
@@ -265,6 +266,32 @@ class TestInDoubt:
         lane.crash()
         lane.answer(ACCEPTED)
         assert lane.status() == "submitted"
+
+    @pytest.mark.parametrize(
+        ("answer", "status", "calls"),
+        [(refused(131026), "failed_unsent", 1), (LEASE, "attempting", 2), (TIMEOUT, "in_doubt", 1)],
+    )
+    def test_so_does_one_that_says_that_meta_has_nothing(self, answer: Outcome, status: str, calls: int) -> None:
+        """Of a call of before, that this process made, or of one that was not begun any more."""
+        lane = HandDriven()
+        lane.take(order())
+        lane.crash()
+        lane.answer(answer)
+        lane.round(6)
+        assert (lane.status(), len(lane.attempts)) == (status, calls)
+
+    @pytest.mark.parametrize("answer", [refused(131026), LEASE, TIMEOUT])
+    def test_a_late_answer_of_an_older_attempt_says_nothing_of_the_newer_one(self, answer: Outcome) -> None:
+        """Another owner has sent it again meanwhile."""
+        lane = HandDriven()
+        lane.take(order(category="service"))
+        lane.crash()
+        lane.command("resolve_in_doubt", "message-1", resolution="resend")
+        lane.round(15)
+        lane.answer(answer, attempt=1)
+        assert (lane.status(), len(lane.attempts)) == ("attempting", 2)
+        lane.answer(ACCEPTED, attempt=2)
+        assert (lane.status(), lane.shown()["message-1"]["attempt"]) == ("submitted", 2)
 
     def test_authentication_is_sent_again_once_where_echoes_would_come(self) -> None:
         lane = HandDriven()

@@ -50,6 +50,8 @@ class Truth:
     may_have: set[int] = field(default_factory=set)
     known: set[int] = field(default_factory=set)
     reached_nobody: set[int] = field(default_factory=set)
+    refused_texts: set[int] = field(default_factory=set)
+    by_hand: set[int] = field(default_factory=set)
     accepted: bool = False
     spent: int = 0
     granted: int = 0
@@ -152,7 +154,8 @@ class DoubtMachine(RuleBasedStateMachine):
         message = self.lane.state.messages.get(message_id)
         awaited = message is not None and message.attempt == attempt and not message.waiting
         if isinstance(outcome, Accepted):
-            truth.known.add(attempt)
+            if attempt not in truth.refused_texts:  # that Meta took it at first says nothing of what goes in its place
+                truth.known.add(attempt)
             truth.accepted = True
         elif isinstance(outcome, InDoubt):
             truth.spent += 1
@@ -252,7 +255,8 @@ class DoubtMachine(RuleBasedStateMachine):
         truth = self.truth[message_id]
         if attempt not in truth.may_have | truth.reached_nobody:
             return
-        if attempt in truth.reached_nobody or (failed is not None and (attempt in truth.known or form == "template")):
+        told_by_meta = attempt in truth.known - truth.by_hand
+        if attempt in truth.reached_nobody or (failed is not None and (told_by_meta or form == "template")):
             return  # Meta tells one story of each attempt
         if failed is not None and truth.accepted and failed != WINDOW_CLOSED:
             return
@@ -263,6 +267,8 @@ class DoubtMachine(RuleBasedStateMachine):
             # not remembered of an older attempt: at worst one more text is refused, and then it goes as a template
             truth.window_closed |= failed == WINDOW_CLOSED and attempt == max(truth.called_at)
             if failed == WINDOW_CLOSED:
+                truth.refused_texts.add(attempt)
+                truth.known.discard(attempt)
                 truth.may_have.discard(attempt)
                 truth.granted += truth.resends.pop(attempt, None) == "operator"
             elif attempt == max(truth.called_at):
@@ -295,6 +301,7 @@ class DoubtMachine(RuleBasedStateMachine):
             self.truth[message_id].granted += 1
         elif resolution == "sent":
             self.truth[message_id].known.add(message.attempt)
+            self.truth[message_id].by_hand.add(message.attempt)
         self.version += 1
         self.lane.command("resolve_in_doubt", message_id, resolution=resolution, command_id=f"c{self.version}")
         self.judge()

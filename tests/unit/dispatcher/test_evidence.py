@@ -8,7 +8,7 @@ import pytest
 
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.dispatcher.evidence import FALLBACK_KEPT_SECONDS, take_echo
-from harkara.dispatcher.evolve import message_of, order_of
+from harkara.dispatcher.orders import message_of, order_of
 from harkara.dispatcher.plan import last_gate
 from harkara.graph_api.outcome import InDoubt, NotSent, Outcome
 from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, TIMEOUT, TWO, HandDriven, iso, order, policy, refused

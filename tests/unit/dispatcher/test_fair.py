@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harkara.dispatcher.evolve import message_of
 from harkara.dispatcher.fair import FairQueue
 from harkara.dispatcher.message import Message
+from harkara.dispatcher.orders import message_of
 from tests.unit.dispatcher.lanes import order
 
 

@@ -11,9 +11,9 @@ from prometheus_client import REGISTRY
 
 from harkara.dispatcher import watch
 from harkara.dispatcher.evidence import take_echo
-from harkara.dispatcher.evolve import message_of, order_of
 from harkara.dispatcher.journal import Entry
 from harkara.dispatcher.observe import count_entries
+from harkara.dispatcher.orders import message_of, order_of
 from harkara.dispatcher.plan import last_gate
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.senders import body_of

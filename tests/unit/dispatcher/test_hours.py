@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harkara.dispatcher.evolve import message_of, order_of
+from harkara.dispatcher.orders import message_of, order_of
 from harkara.dispatcher.plan import last_gate
 from harkara.graph_api.outcome import NotSent
 from harkara.policy.pacing import Limits

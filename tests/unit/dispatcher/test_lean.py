@@ -11,13 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harkara.contracts.topics import QUEUE_STATE
-from harkara.dispatcher.evolve import message_of
+from harkara.dispatcher.evolve import SHALLOW, replay
 from harkara.dispatcher.garbage import RECOVERIES, THRESHOLDS, calm
+from harkara.dispatcher.journal import Entry
 from harkara.dispatcher.observe import queue_states
+from harkara.dispatcher.orders import message_of, order_of
+from harkara.dispatcher.sealed import repacked
+from harkara.dispatcher.state import LaneState
 from harkara.dispatcher.wakeup import next_wake
 from harkara.policy.pacing import Limits, paced
 from tests.unit.dispatcher.lanes import (
     ACCEPTED,
+    HOME,
     LEASE,
     ONE,
     START,
@@ -108,6 +113,24 @@ def test_what_a_run_has_in_common_is_held_once() -> None:
     assert first.plan is second.plan
     assert first.home is second.home
     assert first.template_key is second.template_key
+
+
+def test_what_is_read_back_and_waits_is_small_and_whole() -> None:
+    """All but the newest: these are packed no sooner than what comes while the lane runs."""
+    orders = {f"message-{n}": order(f"message-{n}") for n in range(SHALLOW + 3)}
+    entries = [
+        Entry(message_id, n + 1, "order", START, HOME, {"order": each, "status": "queued"})
+        for n, (message_id, each) in enumerate(orders.items())
+    ]
+    end = {"status": "cancelled", "attempt": 0, "hash": "hash of message-1"}
+    entries.insert(2, Entry("message-1", 2, "end", START, HOME, end))
+    state = LaneState()
+    assert list(replay(state, entries)) == entries
+    small = [each.message_id for each in state.messages.values() if each.sealed == repacked(each.sealed)]
+    assert small == ["message-0", "message-2"]
+    assert {each.message_id: order_of(each)["template"] for each in state.messages.values()} == {
+        message_id: each["template"] for message_id, each in orders.items() if message_id != "message-1"
+    }
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 0.3), st.floats(0.0, 0.4), st.integers(1, 4)), min_size=5, max_size=80))

@@ -16,9 +16,9 @@ from harkara.contracts.event import event_id
 from harkara.contracts.persons import PersonAlias, alias_record_key
 from harkara.contracts.topics import CONSENT_STATE, PERSON_IDENTITIES
 from harkara.dispatcher.denials import Denials
-from harkara.dispatcher.evolve import message_of, order_of
 from harkara.dispatcher.kinship import cancel_elsewhere, lined
 from harkara.dispatcher.links import Links
+from harkara.dispatcher.orders import message_of, order_of
 from harkara.dispatcher.pairs import BURST
 from harkara.dispatcher.plan import last_gate
 from harkara.dispatcher.senders import body_of

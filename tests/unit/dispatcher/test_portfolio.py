@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from harkara.contracts.lifecycle import MessageLifecycle
-from harkara.contracts.portfolios import PortfolioEvent
-from harkara.dispatcher.places import HOPE_SECONDS, NO_ANSWER, NO_PLACE, RETOLD_SECONDS, Leases
+from harkara.contracts.portfolios import UNLIMITED, PortfolioEvent
+from harkara.dispatcher.journal import Entry
+from harkara.dispatcher.places import HOPE_SECONDS, NO_ANSWER, NO_PLACE, RETOLD_SECONDS, Leases, Units
 from harkara.dispatcher.projection import implied
+from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.spending import IDLE_SECONDS, asks_of, lease_changed
 from harkara.dispatcher.wakeup import next_wake
 from harkara.graph_api.outcome import NotSent
-from harkara.policy.pacing import Limits
+from harkara.policy.pacing import Limits, paced
 from harkara.policy.portfolio import COUNTS_SECONDS, DAY_SECONDS, FREE_PASS_SECONDS, Ledger, evolve, lease_of
+from tests.unit.dispatcher.fallbacks import attempts
 from tests.unit.dispatcher.lanes import ACCEPTED, HOME, ONE, START, TIMEOUT, HandDriven, iso, order
 
 PORTFOLIO = "300000000000001"
@@ -24,18 +28,35 @@ LONG = 3 * DAY_SECONDS
 
 
 @dataclass
+class Recorded(HandDriven):
+    """`transactions`: the entries of each commit."""
+
+    transactions: list[list[Entry]] = field(default_factory=list)
+
+    def write(self, decide: Callable[[Scribe], object]) -> list[Entry]:
+        entries = super().write(decide)
+        self.transactions.append(entries)
+        return entries
+
+    def persons(self) -> dict[str, str]:
+        """Of each message for whom it is."""
+        orders = [entry.data["order"] for entry in self.journal if entry.kind == "order" and entry.data is not None]
+        return {each["message_id"]: each["person_key"] for each in orders}
+
+
+@dataclass
 class Exchange:
     """Two lanes of one portfolio, and its ledger between them."""
 
     limit: int
     ledger: Ledger = field(default_factory=lambda: Ledger(PORTFOLIO))
-    lanes: dict[str, HandDriven] = field(default_factory=dict)
+    lanes: dict[str, Recorded] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
     asks: list[PortfolioEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for home in (HOME, OTHER_HOME):
-            lane = HandDriven()
+            lane = Recorded()
             for number, facts in list(lane.fleet.items()):
                 lane.fleet[number] = replace(facts, home=home, portfolio_id=PORTFOLIO, limited=True)
             self.lanes[home], self.read[home] = lane, 0
@@ -43,7 +64,7 @@ class Exchange:
         self.append(PortfolioEvent.model_validate(limit | {"portfolio_id": PORTFOLIO, "at": iso(START)}), START)
 
     @property
-    def lane(self) -> HandDriven:
+    def lane(self) -> Recorded:
         return self.lanes[HOME]
 
     def append(self, event: PortfolioEvent, at: float) -> None:
@@ -95,7 +116,7 @@ def test_the_251st_person_is_held_with_the_reason_and_the_time_and_goes_then() -
     assert len(made.called()) == 250
     waiting = held(lane)
     assert sorted(waiting) == ["message-250", "message-251"]
-    first = min(made.ledger.window.since.values())
+    first = min(made.ledger.window.people)
     reason, until = waiting["message-250"]
     assert reason == NO_PLACE
     assert until == pytest.approx(first + COUNTS_SECONDS, abs=1e-3)
@@ -114,7 +135,7 @@ def test_the_251st_person_is_held_with_the_reason_and_the_time_and_goes_then() -
     made.talk()
     assert sorted(held(lane)) == ["message-250", "message-251"], "not a minute too soon"
     assert made.called()[-1] == "again-007"
-    lane.now = max(made.ledger.window.since.values()) + COUNTS_SECONDS + 1
+    lane.now = max(made.ledger.window.people) + COUNTS_SECONDS + 1
     lane.round()
     made.talk()
     assert made.called()[-2:] == ["message-250", "message-251"]
@@ -141,13 +162,30 @@ def test_whom_another_home_wrote_to_may_go_although_all_places_are_taken() -> No
     assert len(made.ledger.window) == 2
 
 
+def spent_on(lane: Recorded, entries: list[Entry]) -> tuple[list[str], list[str], int]:
+    """Of one transaction: for whom attempts begin, on whom places are spent, and how many units are used up by it."""
+    persons = lane.persons()
+    begun, spent, units = list[str](), list[str](), 0
+    for entry in entries:
+        if attempts(entry):
+            begun.append(persons[entry.key.partition("/")[0]])
+        if entry.kind == "places" and entry.data is not None:
+            newest = [each.data["sequence"] for each in lane.journal if each.key == entry.key and each.seq < entry.seq
+                      and each.data is not None]  # fmt: skip
+            spent += entry.data.get("persons", ())
+            units += entry.data["sequence"] - max(newest, default=0) - entry.data.get("returned", 0)
+    return begun, spent, units
+
+
 def test_a_unit_is_journaled_with_the_attempt_and_a_crash_spends_none_twice() -> None:
     made = Exchange(3)
     lane = made.lane
     made.send(range(2))
-    step = next(i for i, entry in enumerate(lane.journal) if entry.kind == "step")
-    kinds = [entry.kind for entry in lane.journal[step:]]
-    assert kinds.index("places") <= kinds.count("step"), "in the transaction of its attempts"
+    called = [person for entries in lane.transactions for person in spent_on(lane, entries)[0]]
+    assert sorted(called) == ["person-0", "person-1"]
+    for entries in lane.transactions:
+        attempted, spent, units = spent_on(lane, entries)
+        assert (attempted, len(attempted)) == (spent, units), "in the transaction of its attempts, a unit each"
     made.read[HOME] = 0  # the next owner reports all of it again
     lane.crash()
     lane.around.leases.take(lease_of(made.ledger))
@@ -374,6 +412,88 @@ def test_a_new_owner_keeps_the_line_and_says_nothing_anew() -> None:
     made.lane.round(0.1)
     assert held(made.lane) == before
     assert sum(entry.kind == "step" for entry in made.lane.journal[steps:]) == 1, "the one whose call was under way"
+
+
+def test_who_was_let_go_is_remembered_no_longer_than_it_may_go() -> None:
+    """Also where nobody waits behind it: the line in which it stood is no more."""
+    made = Exchange(1)
+    lane = made.lane
+    made.send([1])
+    made.send([2])
+    assert list(held(lane)) == ["message-002"]
+    lane.state.number(ONE).pace = paced(ONE, Limits(base_delay_seconds=60.0), lane.state.number(ONE).pace)
+    word = {"kind": "limit", "limit": 2, "source": "policy", "portfolio_id": PORTFOLIO, "at": iso(lane.now)}
+    made.append(PortfolioEvent.model_validate(word), lane.now)
+    made.talk()
+    lane.round(0.1)
+    places = lane.state.places
+    assert (lane.state.messages["message-002"].status, list(places.let), places.lines) == (
+        "queued",
+        ["message-002"],
+        {},
+    )
+    lane.command("cancel_message", "message-002")
+    lane.round(0.1)
+    assert (made.called(), places.let) == (["message-001"], {})
+
+
+class TestWithoutALimit:
+    """Meta has no limit for the portfolio: nobody waits, and only the ledger remembers whom was written to."""
+
+    @pytest.mark.req("B7")
+    def test_lanes_remember_nobody_and_the_ledger_everybody(self) -> None:
+        made = Exchange(UNLIMITED)
+        made.send(range(40))
+        for message_id, attempt in list(made.lane.under_way):
+            made.lane.answer(ACCEPTED, message_id, attempt)
+        made.talk()
+        made.send(range(10), prefix="again")
+        made.talk()
+        assert len(made.called()) >= 40
+        assert made.lane.state.places.counted == {PORTFOLIO: {}}
+        assert len(made.ledger.window) == 40
+        assert held(made.lane) == {}
+
+    @pytest.mark.req("B7")
+    @pytest.mark.parametrize("restart", [False, True])
+    def test_where_meta_lowers_it_the_day_before_counts(self, restart: bool) -> None:
+        made = Exchange(UNLIMITED)
+        lane = made.lane
+        made.send(range(5))
+        for message_id, attempt in list(lane.under_way):
+            lane.answer(ACCEPTED, message_id, attempt)
+        lane.round(IDLE_SECONDS)
+        made.talk()
+        word = {"kind": "limit", "limit": 6, "source": "meta", "portfolio_id": PORTFOLIO, "at": iso(lane.now)}
+        made.append(PortfolioEvent.model_validate(word), lane.now)
+        if restart:
+            lane.crash()
+        lane.round(6)
+        made.talk()
+        made.send([0, 1, 50, 51, 2], prefix="later")
+        lane.round(1.0)
+        made.talk()
+        assert sorted(made.called()[5:]) == ["later-000", "later-001", "later-002", "later-050"]
+        assert list(held(lane)) == ["later-051"], "five counted: there was one place"
+        assert len(made.ledger.window) == 6
+
+
+@pytest.mark.req("B7")
+def test_an_answer_that_is_announced_takes_no_place_whether_it_goes_or_is_refused() -> None:
+    """Places are templates' and the indicator is an answer's: what waits behind the one has never taken the other."""
+    made = Exchange(5)
+    lane = made.lane
+    for number, facts in list(lane.fleet.items()):
+        lane.fleet[number] = replace(facts, limits=Limits(typing_seconds=(1.0, 2.0)))
+    lane.state.limits = {number: facts.limits for number, facts in lane.fleet.items()}
+    lane.state.numbers.clear()
+    lane.state.number(ONE).heard.note("person-1", "wamid.theirs")
+    lane.take(order(person_key="person-1", form="session", life=LONG))
+    assert lane.state.messages["message-1"].reason == "typing"
+    lane.command("cancel_message", "message-1")
+    lane.round(3.0)
+    made.talk()
+    assert (lane.attempts, len(made.ledger.window), lane.state.places.units) == ([], 0, {(PORTFOLIO, HOME): Units()})
 
 
 def test_without_a_portfolio_nothing_is_asked() -> None:

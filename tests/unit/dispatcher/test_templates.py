@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from harkara.dispatcher.plan import last_gate
 from harkara.dispatcher.senders import body_of
 from harkara.dispatcher.wordings import TemplateWord, name_of, word_of
 from harkara.graph_api.outcome import Accepted
+from harkara.policy.sections import Templates
 from tests.unit.dispatcher.lanes import ONE, START, TWO, HandDriven, iso, order, refused
 
 OTHER_TEMPLATE = {"type": "template", "name": "weekly_update", "language": "en"}
@@ -215,6 +217,25 @@ def test_a_template_that_became_dearer_stops_at_the_next_message_also_in_the_las
     lane.answer(Accepted("wamid.3", None, None), "message-3")
     lane.told(state("APPROVED", START + 2, category="UTILITY"))
     assert lane.called()[-1] == "message-2"
+
+
+@pytest.mark.req("B12")
+def test_what_is_held_for_a_dearer_category_says_what_it_would_cost() -> None:
+    lane = Lane(capacity=1)
+    lane.told(state("APPROVED", START))
+    lane.around.policy = replace(
+        lane.around.policy, templates=Templates(prices={"marketing": 0.9, "utility": 0.2}, currency="INR")
+    )
+    lane.take(order("message-1"), order("message-2"))
+    lane.told(state("APPROVED", START + 1, category="MARKETING", category_before="UTILITY"))
+    lane.answer(Accepted("wamid.1", None, None), "message-1")
+    reason = lane.shown()["message-2"]["reason"]
+    assert reason["code"] == "template_recategorised"
+    assert "it would cost 0.9 instead of 0.2 INR a message" in reason["text"]
+    assert reason["details"] == {"template": "daily_update:en", "expected": "utility", "now": "marketing"}
+    lane.crash()
+    lane.round()
+    assert lane.status("message-2") == "held"
 
 
 def test_a_word_that_is_not_known_leaves_it_to_meta() -> None:

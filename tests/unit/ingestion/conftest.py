@@ -120,6 +120,7 @@ class Running:
     known: Known
     clock: ManualClock
     facts: Facts
+    api: Api
 
     async def post(self, path: str, body: Any = None, key: str = FREE_KEY, idem: str | None = None, **more: Any) -> Any:
         headers = {"Authorization": f"Bearer {key}"} | ({"Idempotency-Key": idem} if idem else {})
@@ -145,4 +146,4 @@ async def running(governance: Governance) -> AsyncIterator[Running]:
     webhooks = Webhooks((SECRET, "another"), VERIFY_TOKEN, log, RecordMaker(Addresses(governance), 6), clock)
     app = build_app(api, webhooks, api_keys())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ingestion") as http:
-        yield Running(app, http, log, known, clock, facts)
+        yield Running(app, http, log, known, clock, facts, api)

@@ -170,3 +170,57 @@ async def test_the_record_of_a_person_is_one_under_every_name(running: Running) 
     assert found["marketing"]["standing"] == found["marketing"]["denied"] == "opted_out"
     former = (await look(running, PERSON)).json()
     assert former["marketing"]["standing"] == "opted_in", "the next owner of the old number speaks for themselves"
+
+
+USER_ID = "IN.20451873365519208877"
+BY_ID = person_key(PEPPER, USER_ID)
+
+
+@pytest.mark.req("CMP-4", "B17")
+async def test_a_person_is_named_by_user_id_or_by_both_names_which_makes_no_link(
+    running: Running, history: Written
+) -> None:
+    by_id = {name: value for name, value in OPT_IN.items() if name != "phone"} | {"userId": USER_ID}
+    answer = await running.post("/api/v1/consent", by_id, idem="k1")
+    assert answer.status_code == 202 and answer.json()["personKey"] == BY_ID
+    assert answer.json()["alsoKey"] is None
+    both = await running.post("/api/v1/consent", OPT_IN | {"userId": USER_ID}, idem="k2")
+    assert (both.json()["personKey"], both.json()["alsoKey"]) == (PERSON, BY_ID)
+    again = await running.post("/api/v1/consent", OPT_IN | {"userId": USER_ID}, idem="k2")
+    assert again.json() == both.json()
+    events = running.log.on("consent-events")
+    assert [event.person_key for event in events] == [BY_ID, PERSON, BY_ID, PERSON, BY_ID]
+    assert len({event.event_id for event in events}) == 3 and {event.proof for event in events} == {"form-417"}
+    assert running.log.on("person-identities") == []
+    assert {audit.subject for audit in running.log.on("audit-log")} == {PERSON, BY_ID}
+    assert USER_ID not in "".join(event.model_dump_json() for event in events)
+    found = (await look(running, USER_ID)).json()
+    assert found["personKey"] == BY_ID and found["marketing"]["standing"] == "opted_in"
+
+
+async def test_nobody_named_or_no_user_id_is_no_record(running: Running, history: Written) -> None:
+    nobody = {name: value for name, value in OPT_IN.items() if name != "phone"}
+    for body in (nobody, nobody | {"userId": "12345"}, OPT_IN | {"userId": ""}):
+        assert (await running.post("/api/v1/consent", body)).status_code == 422
+    assert running.log.written == []
+
+
+@pytest.mark.req("CMP-12")
+async def test_an_erasure_is_no_word_of_a_clients_and_hides_what_was_said_before_it(
+    running: Running, history: Written
+) -> None:
+    refused = await running.post("/api/v1/consent", {"phone": ASHA, "standing": "erased"})
+    assert refused.status_code == 422
+    await running.post("/api/v1/consent", OPT_IN)
+    at = NOW - timedelta(hours=1)
+    erased = ConsentEvent(
+        event_id="x", person_key=PERSON, standing="erased", source="operator", at=at, cancels_until=at, actor="ops"
+    )
+    await running.log.write([Output(CONSENT_EVENTS, PERSON, PERSON, erased, "x", at)])
+    found = (await look(running, ASHA)).json()
+    assert found["marketing"]["denied"] == found["transactional"]["denied"] == "erased"
+    assert [each["standing"] for each in found["history"]] == ["erased"] and found["language"] is None
+    await running.post("/api/v1/consent", OPT_IN | {"at": NOW.isoformat(), "proof": "form-900"})
+    back = (await look(running, ASHA)).json()
+    assert back["marketing"]["denied"] is None and back["transactional"]["denied"] == "erased"
+    assert [each["proof"] for each in back["history"]] == ["form-900", ""]

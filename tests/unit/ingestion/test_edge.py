@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from harkara.ingestion.edge import BODY_LIMITS, BODY_SECONDS, MOST_HELD_BYTES, WEBHOOK_PATH, Edge
+from harkara.ingestion.edge import BODY_LIMITS, BODY_SECONDS, MOST_HELD, MOST_HELD_BYTES, WEBHOOK_PATH, Edge, Room
 from tests.support.wait import eventually
-from tests.unit.ingestion.conftest import api_keys
+from tests.unit.ingestion.conftest import FREE_KEY, api_keys
 
 LARGEST = BODY_LIMITS[WEBHOOK_PATH]
 
@@ -73,11 +73,36 @@ async def test_the_memory_of_webhooks_under_way_is_bounded_and_given_back() -> N
         under_way = [
             asyncio.create_task(http.post(WEBHOOK_PATH, content=stalling(b"x" * LARGEST))) for _ in range(holding)
         ]
-        await eventually(lambda: edge._held_bytes == holding * LARGEST)
+        await eventually(lambda: edge._held["webhooks"] == holding * LARGEST)
         answer = await http.post(WEBHOOK_PATH, content=b"x" * LARGEST)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         for task in under_way:
             task.cancel()
         await asyncio.wait(under_way)
-        assert edge._held_bytes == 0
+        assert edge._held["webhooks"] == 0
         assert (await http.post(WEBHOOK_PATH, content=b"x" * LARGEST)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("room", "media"), [("inline", "application/json"), ("forms", "multipart/form-data; boundary=x")]
+)
+async def test_audiences_under_way_are_bounded_together_and_take_nothing_from_webhooks(room: Room, media: str) -> None:
+    edge = Edge(reads, api_keys(), body_seconds={"/api/v1/runs": 30.0})
+    headers = {"Authorization": f"Bearer {FREE_KEY}", "Content-Type": media}
+    paths = ("/api/v1/runs", "/api/v1/runs/preview", "/api/v1/send/batch")
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(edge), base_url="http://edge", headers=headers, timeout=30
+    ) as http:
+        most = b"x" * (MOST_HELD[room] - 100)
+        under_way = asyncio.create_task(http.post("/api/v1/runs", content=stalling(most)))
+        await eventually(lambda: edge._held[room] == len(most))
+        for path in paths:
+            answer = await http.post(path, content=b"x" * 101)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert (await http.post(paths[1], content=b"x" * 100)).status_code == 200
+        assert (await http.post("/api/v1/send", content=b"x" * 101)).status_code == 200
+        assert (await http.post(WEBHOOK_PATH, content=b"x" * LARGEST)).status_code == 200
+        under_way.cancel()
+        await asyncio.wait([under_way])
+        assert edge._held[room] == 0
+        assert (await http.post(paths[1], content=b"x" * 101)).status_code == 200

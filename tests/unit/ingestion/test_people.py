@@ -124,6 +124,24 @@ def test_another_user_id_is_the_same_person(governance: Governance) -> None:
     assert link == (key("IN.20451873365519208991"), key("IN.20451873365519208881"), "user_id_changed")
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"previous_user_id": OLD_ID, "user_id": NEW_ID},
+        {"user_id": OLD_ID, "new_user_id": NEW_ID},
+        {"previous_user_id": OLD_ID, "user_id": NEW_ID, "new_user_id": NEW_ID},
+    ],
+)
+def test_however_another_user_id_is_spelt_the_old_one_is_linked(governance: Governance, told: dict[str, Any]) -> None:
+    item = {"from": OLD_PHONE, "id": "wamid.moved", "timestamp": str(AT), "type": "system", "system": told}
+    assert (key(NEW_ID), key(OLD_ID), "user_id_changed") in names_of(messages(messages=[item]), governance)
+
+
+def test_an_empty_name_of_a_member_takes_the_person_from_no_status(governance: Governance) -> None:
+    item = status(recipient_user_id="IN.1", recipient_participant_id=None, recipient_participant_user_id=None)
+    assert names_of(messages(statuses=[item]), governance) == {(key("919999900011"), key("IN.1"), "user_id")}
+
+
 @pytest.mark.parametrize("told", [{"new_wa_id": NEW_PHONE, "wa_id": None}, {"customer": OLD_PHONE}, {"body": 7}])
 def test_older_forms_of_the_notice_are_read_too(governance: Governance, told: dict[str, Any]) -> None:
     assert names_of(moved(AT, **told), governance) == {(key(NEW_PHONE), key(OLD_PHONE), "number_changed")}

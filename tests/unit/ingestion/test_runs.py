@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from harkara.contracts.consent import ConsentEvent, advance_consent
-from harkara.contracts.identity import person_key
+from harkara.contracts.identity import derived_run_id, person_key
 from harkara.contracts.numbers import NumberState
 from harkara.contracts.topics import CONSENT_STATE, NUMBER_STATE, SERVICE_WINDOWS
 from harkara.contracts.webhooks import ServiceWindow
@@ -210,6 +211,51 @@ async def test_a_dry_run_has_the_same_hash_and_is_not_taken_for_the_run(running:
     hashes = {"audienceHash": rehearsed.json()["audienceHash"], "verdictHash": rehearsed.json()["verdictHash"]}
     real = await running.post(PATH, run(deadline="2026-11-21T02:00:00Z", **hashes), idem="morning-2")
     assert (real.status_code, real.json()["dryRun"]) == (202, False)
+
+
+@pytest.mark.req("ING-20", "ING-21")
+@pytest.mark.parametrize("first_is_dry", [True, False])
+async def test_a_dry_run_and_the_run_at_one_moment_by_one_key_are_one_and_a_conflict(
+    running: Running, first_is_dry: bool
+) -> None:
+    both = (run(dryRun=first_is_dry), run(dryRun=not first_is_dry))
+    answers = await asyncio.gather(*(running.post(PATH, body, idem="morning-1") for body in both))
+    assert sorted(each.status_code for each in answers) == [202, 409]
+    assert [each.json()["code"] for each in answers if each.status_code == 409] == ["IDEMPOTENCY_CONFLICT"]
+    (accepted,) = running.log.on("send-runs")
+    assert {row.intent.dry_run for row in running.log.on("run-audience")} == {accepted.dry_run}
+
+
+@pytest.mark.req("ING-20")
+async def test_one_run_asked_for_twice_at_one_moment_is_written_once(running: Running) -> None:
+    answers = await asyncio.gather(*(running.post(PATH, run(), idem="morning-1") for _ in range(3)))
+    assert [each.status_code for each in answers] == [202] * 3
+    assert sorted(each.json()["repeated"] for each in answers) == [False, True, True]
+    assert len(running.log.on("run-audience")) == 5 and len(running.log.on("send-runs")) == 1
+
+
+@pytest.mark.req("ING-21")
+async def test_where_the_other_instance_took_the_run_at_the_same_moment_a_dry_run_takes_none_of_its_messages(
+    running: Running,
+) -> None:
+    await running.post(PATH, run(), idem="morning-1")
+    running.known.runs.clear()  # the other instance has not read of it yet
+    assert (await running.post(PATH, run(dryRun=True), idem="morning-1")).status_code == 202
+    real, dry = ([row.intent.message_id for row in running.log.on("run-audience")][part] for part in (
+        slice(5), slice(5, None),
+    ))  # fmt: skip
+    assert len({*real, *dry}) == 10
+    assert len({each.run_id for each in running.log.on("send-runs")}) == 2
+    again = await running.post(PATH, run(), idem="morning-1")
+    assert (again.status_code, again.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+
+
+async def test_a_dry_run_that_was_accepted_before_it_had_an_id_of_its_own_is_known_again(running: Running) -> None:
+    first = (await running.post(PATH, run(dryRun=True), idem="morning-1")).json()
+    of_the_key = derived_run_id("shop", "morning-1")
+    running.known.remember(running.known.runs.pop(first["runId"]).model_copy(update={"run_id": of_the_key}))
+    again = (await running.post(PATH, run(dryRun=True), idem="morning-1")).json()
+    assert (again["repeated"], again["runId"]) == (True, of_the_key)
 
 
 @pytest.mark.req("B15")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import orjson
 import pytest
 
-from harkara.contracts.topics import WEBHOOK_EVENTS
+from harkara.contracts.topics import WEBHOOK_EVENTS, WEBHOOK_EVENTS_URGENT
 from harkara.contracts.webhooks import WebhookChange
 from harkara.graph_api.signature import HEADER, sign
+from harkara.ingestion.app import normalising
 from harkara.ingestion.core import NotAWebhook, split
 from harkara.ingestion.edge import BODY_LIMITS
 from harkara.ingestion.effects import TooLarge, Unavailable
+from harkara.ingestion.settings import Settings
+from harkara.policy.governance import Governance
 from harkara.runtime.kafka import Output
 from tests.unit.ingestion.conftest import (
     FIRST,
@@ -38,11 +42,23 @@ async def test_every_sample_is_appended_change_by_change(running: Running, name:
         answer = await running.webhook(orjson.dumps(body))
         assert answer.status_code == 200
         changes = [(entry, change) for entry in body["entry"] for change in entry["changes"]]
-        events = running.log.on(WEBHOOK_EVENTS.name)
-        assert [(each.entry_id, each.field, each.value) for each in events] == [
-            (entry["id"], change["field"], change["value"]) for entry, change in changes
-        ]
+        for topic, urgent in ((WEBHOOK_EVENTS, False), (WEBHOOK_EVENTS_URGENT, True)):
+            assert [(each.entry_id, each.field, each.value) for each in running.log.on(topic.name)] == [
+                (entry["id"], change["field"], change["value"])
+                for entry, change in changes
+                if is_urgent(change) is urgent
+            ]
         assert running.log.raw() == []
+
+
+def is_urgent(change: dict[str, Any]) -> bool:
+    """What a person wrote or prefers: it may be a STOP, and must not wait behind a campaign's statuses."""
+    return "messages" in change["value"] or change["field"] == "user_preferences"
+
+
+def test_what_people_wrote_is_read_before_statuses(governance: Governance) -> None:
+    loop = normalising(Settings(), lambda: governance, b"0" * 32)
+    assert list(loop._topics.values()) == [WEBHOOK_EVENTS_URGENT, WEBHOOK_EVENTS]  # a loop reads in this order
 
 
 async def test_a_change_is_keyed_by_its_number_else_by_its_account(running: Running) -> None:
@@ -67,7 +83,7 @@ async def test_metas_own_vector_is_accepted_over_the_raw_bytes(running: Running)
     vector = payload("signature_example.json")
     raw = vector["raw_body"].encode()
     await running.webhook(raw)
-    assert running.log.on(WEBHOOK_EVENTS.name)[0].value["messages"][0]["text"]["body"].startswith("बंद करो")
+    assert running.log.on(WEBHOOK_EVENTS_URGENT.name)[0].value["messages"][0]["text"]["body"].startswith("बंद करो")
     forged = await running.http.post(
         "/webhooks/meta", content=orjson.dumps(orjson.loads(raw)), headers={HEADER: sign(SECRET, raw)}
     )

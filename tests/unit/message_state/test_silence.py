@@ -96,6 +96,12 @@ def test_an_unknown_category_waits_the_longest() -> None:
     assert found is not None and found.due[DROPPED] == AT + timedelta(days=24)
 
 
+def test_what_waits_for_us_is_not_laid_at_metas_door() -> None:
+    everybody = frozenset({NUMBER, OTHER})
+    for halted in (True, False):
+        assert explanation(NUMBER, everybody, everybody, halted, unread=True) == "webhooks_unread"
+
+
 @pytest.mark.parametrize(
     ("silent", "waiting", "halted", "code"),
     [

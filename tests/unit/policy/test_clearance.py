@@ -55,6 +55,9 @@ def test_an_intent_that_may_go_gets_its_home_and_its_end() -> None:
         ({}, None, LISTED, "do_not_message"),
         ({}, Word("opted_in"), LISTED, "do_not_message"),
         ({}, Word("opted_out"), {}, "opted_out"),
+        ({}, Word("erased"), {}, "erased"),
+        ({"category": "service", "content": TEXT}, Word("erased"), {}, "erased"),
+        ({"category": "marketing"}, Word("erased"), EXPLICIT, "erased"),
         ({"category": "authentication"}, Word("opted_out"), {}, "opted_out"),
         ({"category": "service", "content": TEXT}, Word("opted_out"), {}, "opted_out"),
         ({"priority": 3}, Word("opted_out"), {}, "opted_out"),
@@ -232,3 +235,27 @@ def test_the_record_of_a_verdict_says_all_of_it() -> None:
     kept = inputs_of(ask(intent(), Word("opted_out")), policy().version, NOW)
     assert kept is not None and "country" not in kept.inputs
     assert kept.verdict == {"outcome": "rejected", "code": "opted_out", "rule": "compliance.consent"}
+
+
+@pytest.mark.req("CMP-7", "B17")
+def test_whoever_is_on_the_do_not_message_list_under_another_name_is_refused() -> None:
+    for names, expected in (
+        ((PERSON,), "do_not_message"),
+        (("e" * 32, PERSON), "do_not_message"),
+        (("e" * 32,), "cleared"),
+    ):
+        asked = Question(intent(), NOW, "f" * 32, Word("opted_in"), names=names)
+        assert code(decide(asked, policy(**LISTED), NOW)) == expected
+
+
+def test_what_holds_after_a_pause_is_what_the_person_had_said_before() -> None:
+    state: ConsentState | None = None
+    for number_of, (standing, until) in enumerate((("opted_in", None), ("paused", NOW + HOUR))):
+        said = ConsentEvent.model_validate(
+            {
+                "event_id": f"e{number_of}", "person_key": PERSON, "standing": standing, "source": "keyword",
+                "at": NOW - HOUR + timedelta(minutes=number_of), "until": until,
+            }
+        )  # fmt: skip
+        state = advance_consent(state, said)
+    assert word_of(state, "marketing") == Word("paused", NOW + HOUR, "opted_in")

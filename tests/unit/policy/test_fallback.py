@@ -42,6 +42,7 @@ def test_it_is_planned_as_a_content_of_its_kind(content: dict[str, Any], form: s
     made = fallen(OPEN, fallback_content=content, duplicate_ok=True, fallback_after_seconds=600)
     assert isinstance(made, FallbackPlan)
     assert [each.form for each in made.plan] == [form]
+    assert (told(made), told(None)) == (form, "")
     assert (made.session is not None, made.template is not None) == (form == "session", form == "template")
     assert (made.after_seconds, made.if_undeliverable) == (600, False)
 

@@ -116,13 +116,14 @@ def test_the_version_is_of_the_content_alone(tmp_path: Path) -> None:
         ("token_env: TOKEN_1", "token: EAATEST1", "governance.yaml:6: numbers[0].token: there is no such setting"),
         ("    token_env: TOKEN_1\n", "", "governance.yaml:2: numbers[0]: give either token_env or token_file"),
         ('waba_id: "200000000000001"', "waba_id: 200000000000001", "governance.yaml:4: numbers[0].waba_id: must be"),
-        ("+919999900001", "919999900001", "governance.yaml:3: numbers[0].display_phone_number: String should match"),
+        ("+919999900001", "919999900001", "governance.yaml:3: numbers[0].display_phone_number: must be a number with"),
         ("consent_mode: opt_out", "consent_mode: none", "governance.yaml:17: compliance.consent_mode: must be expl"),
         ("  consent_mode: opt_out", "  opt_out_words: [nako]", "governance.yaml:16: compliance.consent_mode: is mis"),
         ("consent_mode: opt_out", "consent_mode: opt_out\n  opt_out_words: ['-stop']", "governance.yaml:18: complianc"),
         ("consent_mode: opt_out", "consent_mode: opt_out\n  opt_out_words: [Start]", "governance.yaml:18: compliance."),
         ("consent_mode: opt_out", "consent_mode: opt_out\n  allowed_countries: [India]", "governance.yaml:18: complia"),
-        ("compliance:", "dispatch: {max_attempts: 9}\ncompliance:", "governance.yaml:16: dispatch.max_attempts: Input"),
+        ("compliance:", "dispatch: {max_attempts: 9}\ncompliance:",
+         "governance.yaml:16: dispatch.max_attempts: must be 3 or less"),
         ("compliance:", "profiles: {cloud-api: {per_second: 9}}\ncompliance:", "governance.yaml:16: profiles: 'cl"),
         ("compliance:", "compliance: {", "governance.yaml:"),
         ("pools:", "numbers:", "governance.yaml:13: found duplicate key"),
@@ -188,7 +189,7 @@ def test_a_portfolio_has_numbers_is_listed_once_and_has_a_limit(tmp_path: Path) 
     for wrong, why in (
         (listed * 2, "listed twice"),
         (listed.replace("300000000000001", "300000000000009"), "no number has the portfolio_id"),
-        (listed.replace("250", "0"), "greater than or equal to 1"),
+        (listed.replace("250", "0"), "portfolios[0].limit: must be 1 or more"),
     ):
         assert why in "\n".join(problems(tmp_path, VALID + "portfolios:\n" + wrong))
 

@@ -467,7 +467,7 @@ def section(row: str, said: str, lines: str) -> Forbidden:
 FILE = [
     *(Forbidden("CMP-4", "must be explicit or opt_out", MODE, f"  consent_mode: {mode}")
       for mode in ("none", "off", "''", "null", "false")),
-    Forbidden("CMP-4", "Input should be 'opt_out' or 'explicit'", MODE, "  consent_mode: implied"),
+    Forbidden("CMP-4", "must be 'opt_out' or 'explicit'", MODE, "  consent_mode: implied"),
     Forbidden("CMP-4", "compliance.consent_mode: is missing", MODE, "  hard_block: true"),
     *(added("CMP-3", "hard_block: must be true", f"hard_block: {value}") for value in ("false", "no", "0", "1")),
     *(added("CMP-1", "opt-out words cannot be switched off", f"opt_out_words: {value}")

@@ -168,3 +168,9 @@ def test_in_every_zone_around_every_change_of_clocks_each_message_goes_once_and_
     told = [(int(a.timestamp()), int(b.timestamp())) for a, b in spans(found)] or [(due, end)]
     assert all(b < c for (_, b), (c, _) in pairwise(told))
     assert [each for each in range(start, end, 600) if any(a <= each < b for a, b in told)] == steps
+
+
+def test_of_a_life_that_no_message_has_the_first_twenty_spans_are_told() -> None:
+    found = spans(opened(life=timedelta(days=30)))
+    assert len(found) == 20
+    assert [start for start, _ in found] == [at(2026, 11, 21, 1, 30) + timedelta(days=day) for day in range(20)]

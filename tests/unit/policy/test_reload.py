@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from harkara.policy.governance import load
-from harkara.policy.reload import LARGEST_ON_RECORD, from_record, needs_restart, on_record
+from harkara.policy.reload import LARGEST_ON_RECORD, from_record, moved_portfolios, needs_restart, on_record
 from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, SECOND, number, policy
 
 ROOT = Path(__file__).parents[3]
 THIRD = "100000000000009"
+PORTFOLIO, OTHER_PORTFOLIO = "300000000000001", "300000000000002"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,26 @@ THIRD = "100000000000009"
 )
 def test_all_but_the_homes_may_change_while_running(changes: dict[str, Any], expected: list[str]) -> None:
     assert needs_restart(policy(), policy(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"portfolios": [{"id": PORTFOLIO, "limit": 100}]}, []),
+        ({"portfolios": [{"id": PORTFOLIO, "limit": "unlimited"}]}, []),
+        ({"portfolios": []}, ["portfolios are others"]),
+        ({"portfolios": [{"id": PORTFOLIO, "limit": 250}, {"id": OTHER_PORTFOLIO, "limit": 250}]}, [
+            "portfolios are others", f"number {SECOND} has another portfolio_id",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_portfolios_limit_may_change_while_running_and_not_which_there_are(
+    changes: dict[str, Any], expected: list[str]
+) -> None:
+    moved = OTHER_PORTFOLIO if len(changes["portfolios"]) > 1 else PORTFOLIO
+    numbers = [number(ALONE), number(FIRST), number(SECOND, portfolio_id=moved)]
+    before = policy(portfolios=[{"id": PORTFOLIO, "limit": 250}])
+    assert moved_portfolios(before, policy(numbers=numbers, **changes)) == expected
 
 
 def test_a_recorded_policy_reads_back_as_the_same_version() -> None:

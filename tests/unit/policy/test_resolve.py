@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harkara.contracts.intents import ClearedIntent
 from harkara.contracts.numbers import NumberState
+from harkara.contracts.template_state import TemplateState
 from harkara.policy.clearance import Question, Rejected, Word, decide
 from harkara.policy.governance import Governance
 from harkara.policy.resolve import OUTCOMES, resolve
@@ -72,6 +73,47 @@ def test_when_it_would_go() -> None:
     assert paused.due == NOW + HOUR
     slot = NOW + 2 * HOUR
     assert resolve(intent(not_before=slot), PERSON, None, around(), policy(), NOW).due == slot
+
+
+def template(**more: Any) -> TemplateState:
+    told = {"waba_id": "200000000000001", "name": "daily_advice", "language": "en", "version": 1, "status": "APPROVED",
+            "updated_at": NOW, "observed_at": NOW}  # fmt: skip
+    return TemplateState.model_validate(told | more)
+
+
+def with_template(inbound: Mapping[str, datetime] | None = None, **more: Any) -> Surroundings:
+    known = template(**more)
+    return Surroundings(inbound or {}, {}, templates={known.key: known})
+
+
+@pytest.mark.req("ING-17", "TPL-7")
+@pytest.mark.parametrize(
+    ("around", "content", "expected"),
+    [
+        (with_template(status="PAUSED", paused_until=NOW + HOUR), TEMPLATE,
+         ("held:template_paused", "template", NOW + HOUR)),
+        (with_template(status="PAUSED"), TEMPLATE, ("held:template_paused", "template", None)),
+        (with_template(), TEMPLATE, ("template", "template", NOW)),
+        (with_template(status="PAUSED", language="hi"), TEMPLATE, ("template", "template", NOW)),
+        (with_template(status="PAUSED", name="other"), TEMPLATE, ("template", "template", NOW)),
+        (with_template({ALONE: NOW - HOUR}, status="PAUSED"), TEXT, ("session", "session", NOW)),
+    ],
+)  # fmt: skip
+def test_what_its_template_is_held_for(
+    around: Surroundings, content: dict[str, Any], expected: tuple[str, str, datetime | None]
+) -> None:
+    """A paused template holds what goes by it, and nothing else: not the text of an open window that has it as its
+    other form."""
+    fallback = TEMPLATE if content == TEXT else None
+    wanted = intent(sender=ALONE, content=content, category="utility", fallback_template=fallback)
+    found = resolve(wanted, PERSON, None, around, policy(), NOW)
+    assert (found.label, found.form, found.due, found.number) == (*expected, ALONE)
+
+
+@pytest.mark.req("B15")
+def test_a_label_says_the_outcome_and_why_where_there_is_a_why() -> None:
+    assert resolve(intent(), PERSON, None, around(), policy(), NOW).label == "template"
+    assert resolve(intent(), PERSON, Word("opted_out"), around(), policy(), NOW).label == "refused:opted_out"
 
 
 @pytest.mark.req("ING-17")

@@ -69,6 +69,8 @@ MINE, OTHER = (n.phone_number_id for n in sticky_order(PERSON, policy().numbers_
         ),  # both scarce: quality, then the person's
         ([queue(MINE, queued=60_000), queue(OTHER, limit=100, used=95), state(OTHER, "GREEN")], OTHER),
         ([queue(MINE, queued=60_000), queue(OTHER, limit=100, used=90)], OTHER),
+        ([queue(MINE, queued=60_000), state(MINE, "YELLOW"), queue(OTHER, limit=100, used=95)], OTHER),
+        ([queue(MINE, queued=60_000), state(MINE, "GREEN"), queue(OTHER, limit=100, used=95)], MINE),
         ([state(MINE, verdict="halted"), queue(OTHER, limit=1, used=1)], OTHER),  # who may not send at all comes after
         ([state(OTHER, "GREEN"), queue(MINE, limit=1000, used=1)], MINE),
     ],
@@ -177,7 +179,7 @@ def test_a_long_plan_is_told_by_its_first() -> None:
     planned = route(governance=large)
     kept = decision_of(planned, large.version, NOW)
     assert kept is not None
-    assert len(kept.verdict["plan"]) == MOST_TOLD and kept.verdict["candidates"] == MOST_TOLD + 2
+    assert len(kept.verdict["plan"]) == MOST_TOLD == 10 and kept.verdict["candidates"] == MOST_TOLD + 2
 
 
 def test_the_record_of_a_plan_says_all_of_it() -> None:
@@ -233,3 +235,11 @@ def test_a_pause_ends_at_its_time_and_a_queue_is_long_after_ten_minutes() -> Non
     assert order(route(ends.model_copy(update={"until": NOW + timedelta(microseconds=1)})))[0] == OTHER
     ten_minutes = route(queue(MINE, queued=48_000, limit=1000, used=950))
     assert ten_minutes.plan[0].reason == f"by template; the person's number; 50 of 1000 left today{UNKNOWN}"
+    plenty = route(queue(MINE, queued=48_000, limit=1000, used=900))
+    assert plenty.plan[0].reason == f"by template; the person's number{UNKNOWN}", "ten minutes are not long yet"
+
+
+def test_a_refusal_is_the_same_with_and_without_what_it_was_made_of() -> None:
+    refused = plan(cleared(content=TEXT), policy(), Surroundings({}, {}), NOW)
+    assert isinstance(refused, NoRoute) and refused.facts is not None
+    assert refused == NoRoute(refused.reason)

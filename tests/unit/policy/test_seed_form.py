@@ -98,7 +98,8 @@ def test_figures_that_are_left_out_are_the_templates(tmp_path: Path) -> None:
     [
         ("timezone_enforcement: true", "timezone_enforcement: false",
          "governance.yaml:6: governance.dispatch.timezone_enforcement: must be true"),
-        ("max_per_minute: 20", "max_per_minute: 0", "governance.yaml:5: governance.dispatch.max_per_minute: Input"),
+        ("max_per_minute: 20", "max_per_minute: 0",
+         "governance.yaml:5: governance.dispatch.max_per_minute: must be 1 or more"),
         ("max_per_minute: 20", "burst: 20", "governance.yaml:5: governance.dispatch.burst: there is no such setting"),
         ("hard_block: true", "hard_block: false", "governance.yaml:9: governance.compliance.hard_block: must be true"),
         ('["stop", "cancel", "optout", "parar", "sair"]', "[]",

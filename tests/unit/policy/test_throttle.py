@@ -140,3 +140,22 @@ def test_a_changed_profile_does_not_forget_what_meta_said() -> None:
     after = paced("100000000000011", Limits(per_second=60), before)
     assert after.rate(START + 10) == pytest.approx(14.0)
     assert after.next_at() == START
+
+
+def test_the_breath_is_longer_by_up_to_a_quarter() -> None:
+    for fraction, breath in ((0.0, 1.0), (0.4, 1.1), (0.8, 1.2)):
+        cut = next_cut(None, 80.0, START, START, 0.0, fraction)
+        assert cut is not None and cut.until - START == pytest.approx(breath)
+
+
+def test_a_number_is_slowed_to_no_less_than_one_a_second_and_a_twentieth_of_its_rate() -> None:
+    for full, lowest in ((10.0, 1.0), (100.0, 5.0), (0.5, 0.5)):
+        cut = next_cut(Cut(lowest, START), full, START, START, 0.0, 0.0)
+        assert cut is not None and cut.rate == lowest
+
+
+def test_a_refusal_counts_as_at_once_within_a_second() -> None:
+    cut = Cut(40.0, START, row=3)
+    for called_at, row in ((START, 4), (START + 0.9, 4), (START + 1.0, 0), (START + 1.5, 0)):
+        following = next_cut(cut, 80.0, called_at, called_at, 0.0, 0.0)
+        assert following is not None and following.row == row

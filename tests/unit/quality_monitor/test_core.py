@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harkara.contracts.event import Reason
 from harkara.contracts.numbers import NumberCommand, NumberEvent, NumberState
 from harkara.quality_monitor.core import (
     Facts,
@@ -37,9 +38,9 @@ def event(kind: str, seconds: float, source: str = "poll", **more: Any) -> Numbe
     return NumberEvent.model_validate(fields | more)
 
 
-def command(kind: str, seconds: float, note: str = "") -> NumberCommand:
+def command(kind: str, seconds: float, note: str = "", actor: str = "asha") -> NumberCommand:
     fields = {"command_id": f"c{seconds}", "phone_number_id": NUMBER, "home": "pool-a", "kind": kind}
-    return NumberCommand.model_validate(fields | {"actor": "asha", "note": note, "at": after(seconds)})
+    return NumberCommand.model_validate(fields | {"actor": actor, "note": note, "at": after(seconds)})
 
 
 def facts(*steps: Step) -> Facts:
@@ -90,22 +91,29 @@ def test_the_verdict(steps: list[Step], now: float, verdict: str) -> None:
 
 @st.composite
 def steps(draw: st.DrawFn) -> Step:
-    seconds = draw(st.integers(0, 10_000)) / 10
+    seconds = draw(st.integers(0, 3))  # Meta's stamps are whole seconds: many words of one time
     if draw(st.booleans()):
-        return command(draw(st.sampled_from(["halt", "resume"])), seconds)
+        note = draw(st.sampled_from(["", "why"]))
+        return command(
+            draw(st.sampled_from(["halt", "resume"])), seconds, note, draw(st.sampled_from(["asha", "ravi"]))
+        )
+    reason = draw(st.sampled_from([None, Reason(code="a", text="One."), Reason(code="b", text="Another.")]))
     return event(
         draw(st.sampled_from(["health", "quality", "status", "halted", "rate_limited", "throughput", "other"])),
         seconds,
         draw(st.sampled_from(["poll", "webhook", "dispatcher"])),
         availability=draw(st.sampled_from([None, "AVAILABLE", "LIMITED", "BLOCKED", "UNKNOWN"])),
         quality=draw(st.sampled_from([None, "GREEN", "YELLOW", "RED", "UNKNOWN"])),
-        hold_until=draw(st.sampled_from([None, after(seconds + 60)])),
+        hold_until=draw(st.sampled_from([None, after(seconds + 60), after(seconds + 120)])),
+        connection=draw(st.sampled_from([None, "CONNECTED", "DISCONNECTED", "BANNED"])),
+        messaging_limit=draw(st.sampled_from([None, -1, 250, 2000])),
+        reason=reason,
     )
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(steps(), min_size=1, max_size=8, unique_by=lambda step: step.at),
+    st.lists(steps(), min_size=1, max_size=8),
     st.randoms(use_true_random=False),
     st.data(),
 )
@@ -115,6 +123,32 @@ def test_any_order_and_repetition_give_the_same_facts(
     repeated = seen + data.draw(st.lists(st.sampled_from(seen), max_size=4))
     chance.shuffle(repeated)
     assert facts(*repeated) == facts(*seen)
+
+
+@pytest.mark.req("WHK-6")
+@pytest.mark.parametrize(
+    ("name", "worst_first"),
+    [
+        ("availability", ["BLOCKED", "LIMITED", "AVAILABLE"]),
+        ("quality", ["RED", "YELLOW", "GREEN"]),
+        ("connection", ["DISCONNECTED", "BANNED", "CONNECTED"]),
+        ("messaging_limit", [250, 2000, 100_000, -1]),
+    ],
+)
+def test_of_two_notices_of_one_second_the_worse_counts_whichever_came_first(name: str, worst_first: list[Any]) -> None:
+    for place, worse in enumerate(worst_first):
+        for better in worst_first[place + 1 :]:
+            both = [event("health", 1, "webhook", **{name: word}) for word in (better, worse)]
+            assert facts(*both) == facts(*both[::-1])
+            assert getattr(facts(*both), name) == worse
+            later = event("health", 2, "webhook", **{name: better})
+            assert getattr(facts(later, *both), name) == better, "a later word counts, be it the better one"
+
+
+def test_of_two_holds_of_one_time_the_longer_counts() -> None:
+    both = [event("rate_limited", 1, "dispatcher", hold_until=after(seconds)) for seconds in (60, 90)]
+    for order in (both, both[::-1]):
+        assert judge(facts(*order), after(2))[:2] == ("paused", after(90))
 
 
 def test_the_version_grows_only_with_what_a_reader_sees() -> None:

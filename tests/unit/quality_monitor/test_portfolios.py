@@ -72,7 +72,8 @@ def test_a_new_owner_goes_on_from_the_lease_and_the_records_before_it() -> None:
             first.take(each, offset, now)
         second.take(each, offset, now)
     assert first.due([PORTFOLIO]) == second.due([PORTFOLIO])
-    assert set(second.ledgers[PORTFOLIO].window.since) == {"p", "q", "r"}
+    window = second.ledgers[PORTFOLIO].window
+    assert (len(window), [each for each in "opqrs" if window.until(each) is not None]) == (3, ["p", "q", "r"])
 
 
 def test_limits_are_told_once_and_again_when_meta_says_another() -> None:
@@ -89,6 +90,18 @@ def test_limits_are_told_once_and_again_when_meta_says_another() -> None:
     assert [(word[0], word[1], word[2]) for word in teller._news()] == [(PORTFOLIO, "meta", 2000)]
     words[PORTFOLIO] = (2000, AT + timedelta(hours=1))
     assert teller._news() == [], "the same again is no news"
+
+
+@pytest.mark.req("B7", "OPS-8")
+def test_a_changed_policys_limit_is_told_while_running() -> None:
+    settings = ServiceSettings(service="quality-monitor")
+    teller = LimitTeller(settings, governance(), ManualClock(AT), dict)
+    teller._news()
+    lower = governance().model_dump(mode="json") | {
+        "portfolios": [{"id": PORTFOLIO, "limit": 100}, {"id": OTHER, "limit": "unlimited"}]
+    }
+    teller.follow(Governance.model_validate(lower))
+    assert [(word[0], word[1], word[2]) for word in teller._news()] == [(PORTFOLIO, "policy", 100)]
 
 
 def test_the_newest_limit_that_was_reported_of_a_number_is_kept() -> None:

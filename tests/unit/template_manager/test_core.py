@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harkara.contracts.event import Reason
 from harkara.contracts.template_state import TemplateParameters, TemplateState
 from harkara.contracts.templates import TemplateEvent
-from harkara.template_manager.core import FORGOTTEN_AFTER, Row, is_forgotten, is_news, missing, next_row
+from harkara.template_manager.core import FORGOTTEN_AFTER, Row, doubt_ends, is_forgotten, is_news, missing, next_row
 from harkara.template_manager.timetable import LONGEST_FAILURE_SECONDS, Timetable
 
 AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
@@ -79,12 +79,64 @@ def test_a_lanes_refusal_pauses_without_an_end_and_the_list_has_the_last_word() 
     found = state(listed(), refused)
     assert found.status == "PAUSED" and found.paused_until is None
     assert found.reason is not None and found.reason.code == "meta_132015"
-    assert state(listed(), refused, listed(10)).status == "APPROVED"
+    assert state(listed(), refused, listed(65)).status == "APPROVED"
 
 
 def test_at_the_same_second_the_stricter_word_counts() -> None:
     words = [seen(status="APPROVED", event="APPROVED"), seen(status="PAUSED", event="PAUSED")]
     assert state(*words).status == state(*reversed(words)).status == "PAUSED"
+
+
+def refused_call(after: float = 0.0, status: str = "PAUSED") -> TemplateEvent:
+    return seen("status", after, source="dispatcher", status=status)
+
+
+@pytest.mark.req("B13", "TPL-3")
+def test_a_list_that_lags_behind_a_refused_call_is_doubted_for_a_minute() -> None:
+    seen_so_far = [listed(), refused_call(60)]
+    assert state(*seen_so_far).status == "PAUSED"
+    assert not is_news(folded(*seen_so_far), listed(70)), "nobody is let go to be held again"
+    assert doubt_ends(folded(*seen_so_far)) == AT + timedelta(seconds=120)
+    assert state(*seen_so_far, listed(119)).status == "PAUSED"
+    found = state(*seen_so_far, listed(120))
+    assert (found.status, found.status_at) == ("APPROVED", AT + timedelta(seconds=120))
+    assert doubt_ends(folded(*seen_so_far, listed(120))) is None
+
+
+def test_a_list_is_doubted_longer_the_more_often_calls_were_refused_though_it_said_approved() -> None:
+    minute, at, events, doubts = 60.0, 0.0, [listed()], list[float]()
+    for _ in range(9):
+        lanes = [refused_call(at), refused_call(at + 0.2)]  # two lanes, one cycle
+        events += lanes
+        end = doubt_ends(folded(*events))
+        assert end is not None
+        doubts.append(((end - AT).total_seconds() - at - 0.2) / minute)
+        at = (end - AT).total_seconds() + minute
+        events.append(listed(at - minute))
+        assert state(*events).status == "APPROVED"
+    assert [round(each) for each in doubts] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    after = at + 30 * 3600
+    assert doubt_ends(folded(*events, refused_call(after))) == AT + timedelta(seconds=after + minute), "a day later"
+
+
+def test_rows_of_before_and_for_those_who_know_no_doubt_read_the_same() -> None:
+    """While one version takes over from another: `status` is the newest word of all, as it always was."""
+    later = [refused_call(60), listed(70)]
+    before = folded(listed())
+    assert before["facts"]["status"]["status"] == folded(*later)["facts"]["status"]["status"] == "APPROVED"
+    known = {name: value for name, value in before["facts"].items() if name != "unlisted"}
+    row: Row | None = before | {"facts": known}
+    for event, status in zip([*later, listed(120)], ["PAUSED", "PAUSED", "APPROVED"], strict=True):
+        row = next_row(row, event, AT) or row
+        assert row is not None and row["status"] == status
+
+
+@pytest.mark.req("TPL-3")
+def test_a_notice_of_meta_and_a_list_that_agrees_are_not_doubted() -> None:
+    notice = seen(after=61, status="APPROVED")
+    assert state(listed(), refused_call(60), notice).status == "APPROVED"
+    assert state(listed(), refused_call(60), listed(65, status="REJECTED")).status == "REJECTED"
+    assert doubt_ends(folded(listed())) is None
 
 
 @pytest.mark.req("B12")
@@ -108,7 +160,8 @@ EVENTS = [
     seen("category", 6, category="MARKETING", previous_category="UTILITY"),
     seen("category", 5, category="UTILITY", correct_category="MARKETING"), seen("components", 7),
     seen("missing", 8, source="sync"), seen(after=8, event="DISABLED", status="DISABLED"),
-    seen(after=1, event="HOLOGRAM", status="HOLOGRAM"),
+    seen(after=1, event="HOLOGRAM", status="HOLOGRAM"), listed(70), listed(140),
+    *(seen(after=60 * n + 5, source="dispatcher", status="PAUSED") for n in range(9)), listed(9000),
 ]  # fmt: skip
 
 

@@ -91,7 +91,10 @@ class Reading:
         settings, self.clock, self.meta, self.table = Settings(partitions=6), ManualClock(NOW), meta, Rows()
         accounts = Accounts(governance or policy(), 6)
 
+        self.clients_made = 0
+
         def client(_: str) -> GraphClient:
+            self.clients_made += 1
             transport = httpx.MockTransport(meta)
             return GraphClient("http://graph", "v26.0", lambda: token_of(accounts.numbers(WABA)), transport=transport)
 
@@ -162,6 +165,25 @@ async def test_a_notice_and_the_end_of_a_pause_bring_the_list_sooner(token: None
     reading.pass_seconds(8)
     await reading.due()
     assert len(meta.asked) == 3
+
+
+@pytest.mark.req("B13")
+async def test_while_the_list_lags_behind_refused_calls_it_is_read_again_when_the_doubt_ends(token: None) -> None:
+    meta = Meta(node(1))
+    reading = Reading(meta)
+    reading.reader._due()
+    reading.pass_seconds(10)
+    await reading.due()
+    told = {"waba_id": WABA, "name": "template_1", "language": "en", "kind": "status", "status": "PAUSED"}
+    at = reading.clock.now()
+    reading.table.fold([TemplateEvent.model_validate(told | {"at": at, "source": "dispatcher"})])
+    reading.reader.heard(WABA)
+    reading.pass_seconds(11)
+    assert await reading.due() == [] and len(meta.asked) == 2
+    reading.pass_seconds(48)
+    assert await reading.due() == [] and len(meta.asked) == 2
+    reading.pass_seconds(7)
+    assert [(each.name, each.status) for each in await reading.due()] == [("template_1", "APPROVED")]
 
 
 async def test_pages_that_are_too_long_are_asked_for_in_smaller_ones(token: None) -> None:
@@ -263,6 +285,21 @@ async def test_another_policy_counts_for_the_accounts_and_their_tokens(token: No
     made = client_for(settings, accounts)
     Reader(settings, accounts, reading.clock, made).follow(policy())
     await made(WABA).aclose()  # an account that the first policy did not have
+
+
+@pytest.mark.req("OPS-8")
+async def test_another_way_out_counts_from_the_next_reading_on(token: None) -> None:
+    reading = Reading(Meta(node(1)))
+    ways = [{}, {}, {"proxy": "http://proxy-a:3128"}, {"proxy": "http://proxy-a:3128"}, {"local_address": "10.0.0.7"}]
+    made = []
+    for way in ways:
+        reading.reader.follow(policy(**way))
+        reading.pass_seconds(15 * 60)
+        reading.reader._due()
+        reading.pass_seconds(10)
+        await reading.due()
+        made.append(reading.clients_made)
+    assert made == [1, 1, 2, 2, 3]
 
 
 async def test_without_a_token_nothing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

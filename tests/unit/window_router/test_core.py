@@ -8,6 +8,7 @@ import pytest
 
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.envelope import Envelope
+from harkara.contracts.event import event_id
 from harkara.contracts.intents import ClearedIntent, DispatchOrder
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.numbers import NumberState, QueueState
@@ -44,6 +45,16 @@ def test_urgent_orders_have_their_own_topic_and_ids_are_repeatable() -> None:
     first, again = (routed({}, priority=3) for _ in range(2))
     assert first[-1].topic.name == "dispatch-orders-urgent"
     assert [o.id for o in first] == [o.id for o in again]
+
+
+def test_its_ids_are_made_of_the_guards_key_and_before_there_was_one_of_the_hash() -> None:
+    def ids(step_key: str | None) -> list[str]:
+        wanted = cleared().model_copy(update={"step_key": step_key})
+        return [o.id for o in core.outputs(wanted, plan(wanted, policy(), Surroundings({}, {}), NOW), "v", NOW)]
+
+    assert not {*ids("a key")} & {*ids("another")} and ids("a key") == ids("a key")
+    old = cleared()
+    assert ids(None) == [event_id(old.intent.message_id, old.intent_hash, step) for step in ("routed", "order")]
 
 
 def test_a_refusal_is_one_lifecycle_event() -> None:

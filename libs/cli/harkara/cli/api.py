@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -25,8 +26,8 @@ def asked(method: str, url: str, path: str, api_key: str, **request: Any) -> dic
     headers = {"X-API-Key": api_key} | request.pop("headers", {})
     try:
         answer = httpx.request(method, url.rstrip("/") + path, headers=headers, timeout=TIMEOUT_SECONDS, **request)
-    except httpx.HTTPError as error:
-        console.print(f"[red]nobody answers at {url}: {type(error).__name__}")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        console.print(Text(away(url, error), "red"))
         sys.exit(2)
     body: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
     if answer.is_success:
@@ -38,6 +39,18 @@ def asked(method: str, url: str, path: str, api_key: str, **request: Any) -> dic
     for each in body.get("difference", {}).get("changes", [])[:20]:
         console.print(Text(f"  row {each['row']} was {each['was']}, is {each['is']}"))
     sys.exit(1)
+
+
+def away(url: str, error: Exception) -> str:
+    """That nobody answers at the address, and what to do."""
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return f"{url} is no address: write it as http://host:port"
+    return f"nobody answers at {url} ({type(error).__name__}): is it up? Elsewhere: --url"
+
+
+def in_path(name: str) -> str:
+    """An id that somebody typed, as a part of a path."""
+    return quote(name, safe="+")
 
 
 def read(path: Path) -> bytes:

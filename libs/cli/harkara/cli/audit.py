@@ -16,6 +16,11 @@ from harkara.contracts.audit import CHAIN_START, AuditRecord, linked_hash
 
 PAGE = 1000  # records of an answer, some 400 kB
 FIELDS = ("audit_id", "actor", "action", "subject", "at", "details")
+WHOLE = (
+    "each chain is whole: no record of it was changed, taken out or put in. Who may write to the database could make "
+    "all of it anew: compare with ends kept elsewhere (--kept; the console's log has them hourly)"
+)
+WHOLE_SINCE = "each chain is whole and goes through the ends that were kept: nothing was changed, taken out or put in"
 audit = typer.Typer(no_args_is_help=True, help="The audit and its proof.")
 console = Console(soft_wrap=True)
 
@@ -33,9 +38,10 @@ def verify(
     api_key: ApiKey = "",
     kept: Annotated[Path | None, typer.Option(help="Ends that `harkara audit heads` printed before.")] = None,
 ) -> None:
-    """Compute every hash anew, from the first record on. The exit code is 1 where one is another."""
+    """Compute every hash anew, from the first record on. The exit code is 1 where one is another, or where a chain does
+    not go through an end that was kept."""
+    told = _kept_ends(kept) if kept else []
     answer = asked("GET", url, "/api/v1/audit/heads", api_key)
-    told = json.loads(read(kept)) if kept else []
     ends = {(each["chain"], each["link"]): each["hash"] for each in told if "chain" in each}
     now = {each["chain"]: each for each in answer["chains"]}
     problems, counted = _put_in(told, answer["unlinked"]), 0
@@ -55,7 +61,24 @@ def verify(
     for each in problems:
         console.print(f"[red]{each}")
     console.print(f"{counted} records in {len(now)} chains; {answer['unlinked']} from before there were chains")
+    if not problems:
+        console.print(f"[green]{WHOLE_SINCE if kept else WHOLE}")
     sys.exit(1 if problems else 0)
+
+
+def _kept_ends(path: Path) -> list[dict[str, Any]]:
+    try:
+        told = json.loads(read(path))
+    except ValueError:
+        told = None
+    if not isinstance(told, list) or not all(isinstance(each, dict) and _is_an_end(each) for each in told):
+        console.print(f"[red]{path} is not what `harkara audit heads` printed")
+        sys.exit(2)
+    return told
+
+
+def _is_an_end(each: dict[str, Any]) -> bool:
+    return {"chain", "link", "hash"} <= each.keys() or isinstance(each.get("unlinked"), int)
 
 
 def _put_in(told: list[dict[str, Any]], unlinked: int) -> list[str]:
@@ -75,7 +98,7 @@ def broken(head: dict[str, Any], noted: dict[int, str], page_of: Callable[[int],
             if row["link"] != link:
                 return f"record {link} is missing"
             record = AuditRecord.model_validate({name: row[name] for name in FIELDS})
-            before = linked_hash(before, record)
+            before = linked_hash(before, record, row.get("salts"))
             if row["hash"] != before:
                 return f"record {link} ({record.audit_id}) is not what was written, or one before it was taken out"
             if noted.get(link, before) != before:

@@ -12,25 +12,28 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from harkara.cli.api import CONSOLE_URL, ApiKey, ConsoleUrl, away, in_path
+
 TIMEOUT_SECONDS = 10.0
 console = Console(soft_wrap=True)
 
 
 def explain(
     message_id: Annotated[str, typer.Argument(help="The message's id, or its wamid.")],
-    url: Annotated[str, typer.Option(envvar="HARKARA_CONSOLE_URL", help="The console.")] = "http://127.0.0.1:8081",
-    api_key: Annotated[str, typer.Option(envvar="HARKARA_API_KEY", help="An API key of the console.")] = "",
+    url: ConsoleUrl = CONSOLE_URL,
+    api_key: ApiKey = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the console's answer as it is.")] = False,
 ) -> None:
-    """Show the policy's decisions on a message, each made again. The exit code is 1 where one comes out otherwise."""
+    """Show the policy's decisions on a message, each made again. The exit code is 1 where one comes out otherwise or
+    cannot be made again, 2 where there is no answer."""
     try:
         answer = httpx.get(
-            f"{url.rstrip('/')}/api/v1/messages/{message_id}/explain",
+            f"{url.rstrip('/')}/api/v1/messages/{in_path(message_id)}/explain",
             headers={"X-API-Key": api_key},
             timeout=TIMEOUT_SECONDS,
         )
-    except httpx.HTTPError as error:
-        console.print(f"[red]the console does not answer at {url}: {type(error).__name__}; set HARKARA_CONSOLE_URL")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        console.print(Text(away(url, error), "red"))
         sys.exit(2)
     body = answer.json() if "json" in answer.headers.get("content-type", "") else {}
     if answer.status_code != httpx.codes.OK:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.markup import escape
 
@@ -20,6 +21,7 @@ from harkara.cli.consent import consent
 from harkara.cli.demo import Options, run_demo
 from harkara.cli.explain import explain
 from harkara.cli.init import init
+from harkara.cli.person import person
 from harkara.cli.policy import policy
 from harkara.cli.runs import runs
 from harkara.cli.simulate import simulate
@@ -40,6 +42,7 @@ app.add_typer(policy, name="policy")
 app.add_typer(audit, name="audit")
 app.add_typer(runs, name="run")
 app.add_typer(consent, name="consent")
+app.add_typer(person, name="person")
 app.command()(init)
 app.command()(explain)
 app.command()(simulate)
@@ -116,8 +119,12 @@ def create_topics() -> None:
     try:
         created = asyncio.run(ensure_topics(ServiceSettings(service="cli")))
     except TopicsDoNotFit as error:
-        console.print(f"[red]{error}")
+        console.print(f"[red]{escape(str(error))}")
         sys.exit(1)
+    except (KafkaError, OSError) as error:
+        why = f"Kafka does not answer ({type(error).__name__}): set HARKARA_KAFKA_BOOTSTRAP to where it is"
+        console.print(f"[red]{why}", soft_wrap=True)
+        sys.exit(2)
     console.print(f"{created} topics created, {len(TOPICS) - created} were there")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sized
 from pathlib import Path
 from typing import Annotated
 
@@ -33,8 +34,12 @@ def check(
         sys.exit(1)
     for note in notes:
         console.print(f"[yellow]{escape(f'{file.name}: {note}')}", highlight=False)
-    counts = f"{len(governance.numbers)} numbers, {len(governance.pools)} pools"
+    counts = f"{_count(governance.numbers, 'number')}, {_count(governance.pools, 'pool')}"
     console.print(f"[green]{escape(file.name)} is right[/green]: {counts}, policy version {governance.version}")
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 policy.command()(whatif)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harkara.contracts import schemas
+from harkara.contracts import person_export, schemas
 from harkara.contracts.reference import topics_markdown
 from harkara.policy import schema
 
@@ -15,6 +15,7 @@ def write_all(folder: Path) -> list[Path]:
     page = folder / "topics.md"
     page.write_text(topics_markdown(), encoding="utf-8")
     schemas.write_all(folder / "schemas")
+    answers = person_export.write_schemas(folder)
     policy = folder / schema.FILE_NAME
     policy.write_text(schema.schema_text(), encoding="utf-8")
-    return [page, policy, *sorted((folder / "schemas").glob("*.json"))]
+    return [page, policy, *answers, *sorted((folder / "schemas").glob("*.json"))]

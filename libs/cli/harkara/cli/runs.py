@@ -12,7 +12,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from harkara.cli.api import CONSOLE_URL, INGESTION_URL, ApiKey, ConsoleUrl, IngestionUrl, asked, console, read
+from harkara.cli.api import (
+    CONSOLE_URL,
+    INGESTION_URL,
+    ApiKey,
+    ConsoleUrl,
+    IngestionUrl,
+    asked,
+    console,
+    in_path,
+    read,
+)
 
 runs = typer.Typer(no_args_is_help=True, help="Runs: one template to an audience, until a deadline.")
 
@@ -86,7 +96,7 @@ def status(
 ) -> None:
     """Show how the run stands."""
     run_id = run_id or _newest(url, api_key)
-    found = asked("GET", url, f"/api/v1/runs/{run_id}", api_key)
+    found = asked("GET", url, f"/api/v1/runs/{in_path(run_id)}", api_key)
     state = found["state"] + (", a dry run" if found["dryRun"] else "")
     console.print(Text(f"{found['name']} is {state}", "bold"))
     console.print(f"  {found['ended']} of {found['expected']} have ended, {found['delivered']} delivered,", end=" ")
@@ -95,7 +105,7 @@ def status(
         console.print(Text("  " + (", ".join(f"{name} {count}" for name, count in found[title].items()) or "-")))
     if recipients:
         table = Table("message", "status", "Meta's id", "template", "why", expand=False)
-        for each in asked("GET", url, f"/api/v1/runs/{run_id}/recipients", api_key)["recipients"]:
+        for each in asked("GET", url, f"/api/v1/runs/{in_path(run_id)}/recipients", api_key)["recipients"]:
             why = (each["reason"] or {}).get("code", "")
             cells = (each["messageId"], each["status"], each["wamid"] or "", each["template"] or "", why)
             table.add_row(*map(Text, cells))
@@ -103,7 +113,7 @@ def status(
 
 
 def _tell(word: str, run_id: str, note: str, url: str, api_key: str) -> None:
-    found = asked("POST", url, f"/api/v1/runs/{run_id}/{word}", api_key, json={"note": note})
+    found = asked("POST", url, f"/api/v1/runs/{in_path(run_id)}/{word}", api_key, json={"note": note})
     console.print(f"told {len(found['commandIds'])} lanes to {word} {run_id}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 from typing import ClassVar
 
@@ -28,10 +30,55 @@ CHAIN_START = "0" * 64
 """What stands in the place of the hash before a chain's first record."""
 
 
-def linked_hash(before: str, record: AuditRecord) -> str:
+_KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+"""What a pseudonym looks like; ids of ours do too, and are sealed without harm."""
+SUBJECT = "subject"
+Salts = Mapping[str, str]
+"""By field (`subject`, or `details.<name>`) the salt of what it says."""
+
+
+def linked_hash(before: str, record: AuditRecord, salts: Salts | None = None) -> str:
     """The hash of a record in its chain, as 64 hexadecimal digits: SHA-256 over the hash of the record before and
     everything that this one says. So no record can be changed, taken out or put in without every later hash changing.
+
+    What a field with a salt says goes in sealed, so that it can be taken out of the record later and the hash stays.
     """
     at = record.at.astimezone(UTC).isoformat(timespec="microseconds")
-    said = [record.audit_id, record.actor, record.action, record.subject, at, sorted(record.details.items())]
+    shown = record if not salts else _sealed(record, salts)
+    said = [record.audit_id, record.actor, record.action, shown.subject, at, sorted(shown.details.items())]
     return hashlib.sha256(bytes.fromhex(before) + orjson.dumps(said)).hexdigest()
+
+
+def seal(salt: str, said: str) -> str:
+    """What stands for `said` in the hash, and in the record once it is erased: nobody can try out who it was without
+    the salt, which is thrown away then."""
+    return "erased:" + hashlib.sha256(f"{salt}\x1f{said}".encode()).hexdigest()
+
+
+def persons_in(record: AuditRecord) -> set[str]:
+    """Whom the record may be about: everything in it that looks like a pseudonym."""
+    return {found for _, said in _fields(record) for found in _KEY.findall(said)}
+
+
+def fields_to_seal(record: AuditRecord) -> list[str]:
+    """The fields that need a salt of their own: those in which a pseudonym may stand."""
+    return [field for field, said in _fields(record) if _KEY.search(said)]
+
+
+def without_person(record: AuditRecord, salts: Salts, person_key: str) -> tuple[AuditRecord, dict[str, str]]:
+    """The record without this person, and the salts that are left; its hash is the same. A field without a salt, of a
+    record from before there were any, stays as it is."""
+    named = {field for field, said in _fields(record) if field in salts and person_key in said}
+    rest = {field: salt for field, salt in salts.items() if field not in named}
+    return _sealed(record, {field: salts[field] for field in named}), rest
+
+
+def _fields(record: AuditRecord) -> Iterator[tuple[str, str]]:
+    yield SUBJECT, record.subject
+    yield from ((f"details.{name}", said) for name, said in record.details.items())
+
+
+def _sealed(record: AuditRecord, salts: Salts) -> AuditRecord:
+    said = {field: seal(salts[field], text) if field in salts else text for field, text in _fields(record)}
+    details = {field.removeprefix("details."): text for field, text in said.items() if field != SUBJECT}
+    return record.model_copy(update={"subject": said[SUBJECT], "details": details})

@@ -3,7 +3,8 @@
 `consent-events` is the history, kept for ever and never changed; `consent-state` is its join. The join keeps one word
 per kind of thing that can be said (opting in or out with us, the same in WhatsApp's own settings, a pause, a block),
 each the latest of its kind, so that any order and any repetition of the same events gives the same state. What holds
-is read off these words: a block, then an opt-out, then a pause, then an opt-in.
+is read off these words: a block, then an erasure, then an opt-out, then a pause, then an opt-in. An erasure also takes
+every older word out of the state: what is left is that and when the person was erased (CMP-12).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from harkara.contracts.event import Event, Instant, MessageId, Phone, Value
+from harkara.contracts.event import Event, Instant, MessageId, Phone, UserId, Value
 from harkara.contracts.intents import Strict
 
 Purpose = Literal["marketing", "transactional"]
-Standing = Literal["opted_in", "opted_out", "paused", "blocked"]
-Change = Literal["opted_in", "opted_out", "paused", "resumed", "blocked"]
+Standing = Literal["opted_in", "opted_out", "paused", "blocked", "erased"]
+Change = Literal["opted_in", "opted_out", "paused", "resumed", "blocked", "erased"]
+Recordable = Literal["opted_in", "opted_out", "paused", "resumed", "blocked"]
+"""What clients may record. An erasure is asked of the console, which says what else comes of it."""
 Source = Literal["keyword", "api", "kafka", "meta_preference", "meta_error", "operator", "import", "identity"]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(_[A-Za-z]{2,4})?$")]
 Origin = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]
@@ -28,16 +31,21 @@ AT_META: frozenset[str] = frozenset({"meta_preference", "meta_error"})
 """What people told WhatsApp, not us. Their `resume` there takes back their `stop` there and nothing else (Meta)."""
 LIFTING: frozenset[str] = frozenset({"operator", "api"})
 """Whose opt-in ends a block. A person's own word never does, nor does a list from another system."""
-_SEVERITY: dict[Standing, int] = {"opted_in": 0, "paused": 1, "opted_out": 2, "blocked": 3}
+OWN_WORD: Source = "keyword"
+"""The source of what a person wrote to us. Their opt-in ends an erasure, as one of `LIFTING` does with its proof."""
+SAID_ELSEWHERE = "said under another name of the person"
+"""Begins the proof of a word that the guard wrote under another name too; a comma and that name follow."""
+_SEVERITY: dict[Standing, int] = {"opted_in": 0, "paused": 1, "opted_out": 2, "blocked": 3, "erased": 4}
 
 
 class ConsentEvent(Event):
     """A person's consent changed, by their own word, Meta's or an operator's. `purpose` None: every purpose.
 
-    An opt-out or block is also the cancel of everything for that purpose that was accepted for the person until
-    `cancels_until` (None: until `at`), on every number. `resumed` ends a pause and is no opt-in. `at` is when it was
-    said; `proof` refers to where that can be seen, `origin` is where it was said (web-form, branch, whatsapp),
-    `language` the person's, as far as known.
+    An opt-out, block or erasure is also the cancel of everything for that purpose that was accepted for the person
+    until `cancels_until` (None: until `at`), on every number. `resumed` ends a pause and is no opt-in. `erased` is for
+    every purpose, whatever `purpose` says, and all that was said until then is forgotten. `at` is when it was said;
+    `proof` refers to where that can be seen, `origin` is where it was said (web-form, branch, whatsapp), `language` the
+    person's, as far as known.
     """
 
     ce_type: ClassVar[str] = "harkara.consent-event.v1"
@@ -56,7 +64,8 @@ class ConsentEvent(Event):
 
 
 class ConsentRequest(Strict, Event):
-    """What an upstream system records of a person's consent, who is named by phone here and nowhere after.
+    """What an upstream system records of a person's consent, who is named by phone, by business-scoped user id, or by
+    both, here and nowhere after. By both: the word is recorded under each, and makes no link between them.
 
     `request_id` is the system's own: the same one again is the same record. An opt-in counts only with its proof: a
     reference without personal data, where and when it was given, for which purpose, and in which language. `until` is
@@ -66,7 +75,8 @@ class ConsentRequest(Strict, Event):
     ce_type: ClassVar[str] = "harkara.consent-request.v1"
     model_config = ConfigDict(frozen=True, extra="forbid")  # restated: of two bases the last one's config wins
     request_id: MessageId
-    phone: Phone
+    phone: Phone | None = None
+    user_id: UserId | None = None
     standing: Literal["opted_in", "opted_out", "paused", "resumed"]
     purpose: Purpose | Literal["all"] | None = None
     at: Instant | None = None
@@ -83,10 +93,17 @@ class ConsentRequest(Strict, Event):
             raise ValueError(fault)
         return self
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the person is given here, one or two."""
+        return tuple(name for name in (self.phone, self.user_id) if name is not None)
+
 
 def incomplete(standing: Change, given: BaseModel) -> str | None:
     """Why this is no record of consent (CMP-4): what an opt-in lacks to be proof of itself, which any other word may
-    come without; or an end of what has none."""
+    come without; or an end of what has none; or of whom it is."""
+    if getattr(given, "phone", None) is None and getattr(given, "user_id", None) is None:
+        return "name the person: phone, user_id (a business-scoped user id), or both"
     missing = [name for name in ("purpose", "at", "origin", "proof", "language") if not getattr(given, name)]
     if standing == "opted_in" and missing:
         return f"an opt-in is recorded with its {', '.join(missing)}"
@@ -110,7 +127,8 @@ class Heard(Value):
 
     `word`: opting in or out with us. `at_meta`: the same in WhatsApp. `pause`, and `resumed_at`, until which pauses
     are over. `block`: a block, or the opt-in by an operator that ended one. `revoked_until`: whatever was accepted
-    until then is cancelled, also where the person has opted in again since.
+    until then is cancelled, also where the person has opted in again since. `erased_at`: nothing is held of what was
+    said until then. `returned_at`: the person's own newest opt-in with us.
     """
 
     word: PurposeConsent | None = None
@@ -119,17 +137,26 @@ class Heard(Value):
     resumed_at: Instant | None = None
     block: PurposeConsent | None = None
     revoked_until: Instant | None = None
+    erased_at: Instant | None = None
+    returned_at: Instant | None = None
 
     def shown(self) -> PurposeConsent | None:
-        """The word that holds: a block, then an opt-out, then a pause that was not ended, then an opt-in."""
+        """The word that holds: a block, an erasure, an opt-out, a pause that was not ended, an opt-in."""
         if self.block is not None and self.block.standing == "blocked":
             return self.block
+        if self.erased_at is not None and not self._came_back(self.erased_at):
+            return PurposeConsent(standing="erased", at=self.erased_at, event_id="")
         opted = self.opted()
         if opted is not None and opted.standing == "opted_out":
             return opted
         if self.pause is not None and (self.resumed_at is None or self.pause.at >= self.resumed_at):
             return self.pause
         return opted
+
+    def _came_back(self, erased_at: datetime) -> bool:
+        """Whether they opted in since: by their own word to us, or by an operator or the API with its proof."""
+        own = self.returned_at is not None and self.returned_at > erased_at
+        return own or (self.block is not None and self.block.standing == "opted_in" and self.block.at > erased_at)
 
     def opted(self) -> PurposeConsent | None:
         """The opt-in or opt-out that holds, whatever is paused or blocked besides. Told to us after a stop in
@@ -181,25 +208,28 @@ def advance_consent(current: ConsentState | None, event: ConsentEvent) -> Consen
     """
     state = current or ConsentState(person_key=event.person_key)
     heard = {purpose: state.words(purpose) for purpose in PURPOSES}
-    for purpose in (event.purpose,) if event.purpose else PURPOSES:
+    for purpose in (event.purpose,) if event.purpose and event.standing != "erased" else PURPOSES:
         heard[purpose] = _joined(heard[purpose], event.standing, _word_of(event), event.cancels_until or event.at)
     shown = {purpose: words.shown() for purpose, words in heard.items()}
     more = {purpose: words for purpose, words in heard.items() if words != _alone(shown[purpose])}
     update: dict[str, object] = {str(purpose): word for purpose, word in shown.items()}
     update["heard"] = more
-    return state.model_copy(update=update | _language(state, event))
+    return state.model_copy(update=update | _language(state, event, heard["marketing"].erased_at))
 
 
 def joined_words(a: Heard, b: Heard) -> Heard:
     """What one person said under two names: of each kind of word the latest."""
-    return Heard(
+    joined = Heard(
         word=_latest_word(a.word, b.word),
         at_meta=_latest_word(a.at_meta, b.at_meta),
         pause=_latest_word(a.pause, b.pause),
         resumed_at=_latest_instant(a.resumed_at, b.resumed_at),
         block=_latest_word(a.block, b.block),
         revoked_until=_latest_instant(a.revoked_until, b.revoked_until),
+        erased_at=_latest_instant(a.erased_at, b.erased_at),
+        returned_at=_latest_instant(a.returned_at, b.returned_at),
     )
+    return joined if joined.erased_at is None else _forgotten(joined, joined.erased_at)
 
 
 def _latest_word(a: PurposeConsent | None, b: PurposeConsent | None) -> PurposeConsent | None:
@@ -223,11 +253,14 @@ def _word_of(event: ConsentEvent) -> PurposeConsent:
 
 def _joined(heard: Heard, change: Change, word: PurposeConsent, cancels_until: datetime) -> Heard:
     new: dict[str, PurposeConsent | datetime | None] = {}
-    if change in ("opted_out", "blocked"):
+    if change in ("opted_out", "blocked", "erased"):
         new["revoked_until"] = _latest(heard.revoked_until, cancels_until)
+    if change == "erased":
+        new["erased_at"] = _latest(heard.erased_at, word.at)
+        return _kept(heard.model_copy(update=new))
     if word.source in AT_META:
         new["at_meta"] = _later(heard.at_meta, word)
-        return heard.model_copy(update=new)
+        return _kept(heard.model_copy(update=new))
     if change in ("resumed", "opted_in"):
         new["resumed_at"] = _latest(heard.resumed_at, word.at)
     if change in ("opted_in", "opted_out"):
@@ -236,16 +269,37 @@ def _joined(heard: Heard, change: Change, word: PurposeConsent, cancels_until: d
         new["pause"] = _later(heard.pause, word)
     if change == "blocked" or (change == "opted_in" and word.source in LIFTING):
         new["block"] = _later(heard.block, word)
-    return heard.model_copy(update=new)
+    if change == "opted_in" and word.source == OWN_WORD:
+        new["returned_at"] = _latest(heard.returned_at, word.at)
+    return _kept(heard.model_copy(update=new))
 
 
-def _language(state: ConsentState, event: ConsentEvent) -> dict[str, object]:
-    if event.language is None:
-        return {}
-    known = (state.language_at, state.language or "")
-    if known[0] is not None and (known[0], known[1]) >= (event.at, event.language):
-        return {}
-    return {"language": event.language, "language_at": event.at}
+def _kept(heard: Heard) -> Heard:
+    return heard if heard.erased_at is None else _forgotten(heard, heard.erased_at)
+
+
+def _forgotten(heard: Heard, erased_at: datetime) -> Heard:
+    """Without what was said until the erasure: each kind keeps its latest, so what is gone could never come back.
+    `revoked_until` stays: it says of messages, not of the person, that they are cancelled."""
+    gone: dict[str, None] = {}
+    for slot in ("word", "at_meta", "pause", "block"):
+        word: PurposeConsent | None = getattr(heard, slot)
+        if word is not None and word.at <= erased_at:
+            gone[slot] = None
+    for slot in ("resumed_at", "returned_at"):
+        at: datetime | None = getattr(heard, slot)
+        if at is not None and at <= erased_at:
+            gone[slot] = None
+    return heard.model_copy(update=gone) if gone else heard
+
+
+def _language(state: ConsentState, event: ConsentEvent, erased_at: datetime | None) -> dict[str, object]:
+    at, named = state.language_at, state.language
+    if event.language is not None and (at is None or (at, named or "") < (event.at, event.language)):
+        at, named = event.at, event.language
+    if erased_at is not None and (at is None or at <= erased_at):
+        at, named = None, None
+    return {"language": named, "language_at": at}
 
 
 def _latest(a: datetime | None, b: datetime) -> datetime:

@@ -49,6 +49,13 @@ def is_user_id(name: object) -> bool:
     return isinstance(name, str) and _USER_ID.fullmatch(name) is not None
 
 
+def step_key(pepper: bytes, intent_hash: str) -> str:
+    """HMAC-SHA-256 of an intent's hash, 32 hexadecimal characters: what the ids of its message's events are made of.
+    They stay for years beside the pseudonym; of the bare hash whoever knows the text could try phone numbers until an
+    id fits."""
+    return hmac.digest(pepper, f"steps\x1f{intent_hash}".encode(), "sha256")[:16].hex()
+
+
 def derived_message_id(api_key_id: str, idempotency_key: str, row: int) -> str:
     """The id of row `row` of a request: a function of the key, the client's Idempotency-Key and the row alone,
     so a repeated request names the same messages. `m-` and 26 characters of base32 (130 bits)."""

@@ -234,7 +234,8 @@ class ClearedIntent(Event):
 
     `answers`: it confirms a command that the person wrote to its sender then. Only the guard writes it; neither an
     opt-out nor a pause stops a confirmation, a block does. `also_key`: the pseudonym of the user id where the intent
-    names its person by phone and by user id.
+    names its person by phone and by user id. `step_key`: what the ids of its events are made of (`identity.step_key`);
+    None in records of before there was one: the hash.
     """
 
     ce_type: ClassVar[str] = "harkara.cleared-intent.v1"
@@ -248,6 +249,12 @@ class ClearedIntent(Event):
     policy_version: str
     answers: Instant | None = None
     marks: ContentMarks | None = None
+    step_key: str | None = None
+
+    @property
+    def steps(self) -> str:
+        """What the ids of its events are made of."""
+        return self.step_key or self.intent_hash
 
 
 class Candidate(Value):

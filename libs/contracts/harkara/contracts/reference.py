@@ -13,7 +13,8 @@ def topics_markdown() -> str:
         "# Topics",
         "",
         "Generated from `harkara.contracts.topics` by `make docs`. Every topic has the same number of partitions and",
-        "is partitioned as named; on compacted topics the key is the entity. Topics marked * carry personal data.",
+        "is partitioned as named; on compacted topics the key is the entity. Topics marked * carry personal data,",
+        "those marked ° pseudonyms of persons.",
         "",
         "| topic | events | key | partitioned by | kept | writers | readers |",
         "|---|---|---|---|---|---|---|",
@@ -27,7 +28,7 @@ def _row(topic: Topic) -> str:
         "compacted" if topic.compacted else "for ever" if topic.retention_days is None else f"{topic.retention_days} d"
     )
     events = "<br>".join(f"`{event.ce_type}`" for event in topic.events)
-    mark = " *" if topic.personal_data else ""
+    mark = " *" if topic.personal_data else " °" if topic.pseudonyms else ""
     cells = (
         f"`{topic.name}`{mark}<br>{topic.about}", events, topic.key, topic.partitioned_by, kept,
         ", ".join(topic.writers), ", ".join(topic.readers),

@@ -25,7 +25,8 @@ class AudienceRow(Event):
 
 
 class SendRun(Event):
-    """A run as accepted. `expected` is the number of rows on `run-audience`, `audience_hash` is of the frozen rows.
+    """A run as accepted. `expected` is the number of rows on `run-audience`, `audience_hash` is of the frozen rows,
+    keyed by the pepper.
 
     `filters` are those that chose its recipients out of the list that was given, `left_out` how many they left out.
     `verdicts` is what the policy was expected to say when the run was accepted, as counts by verdict and by reason

@@ -47,8 +47,16 @@ class Topic:
     compaction_lag_hours: int = 0
     personal_data: bool = False
     about: str = ""
+    pseudonyms: bool = False
+    """Whether its records say by a pseudonym whom they are about; those with personal data may, besides."""
     broker_time: bool = False
     """Whether its records carry the broker's time and not their writer's."""
+
+    @property
+    def _put_aside_by(self) -> list[str]:
+        """Besides its readers: the dispatcher, whose events follow from its journal, so that what the broker refuses
+        would be written, and refused, again by every owner to come."""
+        return [each for each in self.writers if each == "dispatcher"]
 
     @property
     def dlq(self) -> Topic:
@@ -58,10 +66,11 @@ class Topic:
             events=self.events,
             key=self.key,
             partitioned_by="source",
-            writers=tuple(reader for reader in self.readers if reader != UPSTREAM),
+            writers=tuple(dict.fromkeys([each for each in self.readers if each != UPSTREAM] + self._put_aside_by)),
             readers=("console",),
             retention_days=30,
             personal_data=self.personal_data,
+            pseudonyms=self.pseudonyms,
             about=f"records of {self.name} that could not be processed, with the reason",
         )
 
@@ -76,14 +85,16 @@ class Topic:
                 kept["min.compaction.lag.ms"] = str(self.compaction_lag_hours * 3600 * 1000)
             return kept
         retention = -1 if self.retention_days is None else self.retention_days * DAY_MS
+        if self.retention_days is not None and (self.personal_data or self.pseudonyms):
+            size["segment.ms"] = str(DAY_MS)  # Kafka forgets whole segments, by their newest record: not a week's
         return size | {"cleanup.policy": "delete", "retention.ms": str(retention)}
 
 
-def _urgent(topic: Topic) -> Topic:
-    """The twin that is polled first: what is urgent never waits behind a campaign (priority 3)."""
+def _urgent(topic: Topic, what: str = "priority 3") -> Topic:
+    """The twin that is polled first: what is urgent never waits behind a campaign."""
     return Topic(
         **{field: getattr(topic, field) for field in Topic.__slots__}
-        | {"name": f"{topic.name}-urgent", "about": f"{topic.about}; priority 3, read first"}
+        | {"name": f"{topic.name}-urgent", "about": f"{topic.about}; {what}, read first"}
     )
 
 
@@ -98,7 +109,7 @@ RUN_AUDIENCE = Topic(
 )  # fmt: skip
 SEND_COMMANDS = Topic(
     "send-commands", (SendCommand,), "home", "home", ("ingestion", "console"), ("dispatcher",), 7,
-    about="cancel, pause, resume, prioritise, resolve",
+    pseudonyms=True, about="cancel, pause, resume, prioritise, resolve",
 )  # fmt: skip
 CLEARED_INTENTS = Topic(
     "cleared-intents", (ClearedIntent,), "home", "home", ("compliance-guard",), ("window-router",), 7,
@@ -123,20 +134,21 @@ WEBHOOK_EVENTS = Topic(
     "webhook-events", (WebhookChange,), "phone number id, else WABA id", "phone number id or WABA id", ("ingestion",),
     ("ingestion",), 8, personal_data=True, about="verified webhooks, raw, one record per change",
 )  # fmt: skip
+WEBHOOK_EVENTS_URGENT = _urgent(WEBHOOK_EVENTS, "what people wrote or want")
 MESSAGE_LIFECYCLE = Topic(
     "message-lifecycle", (MessageLifecycle,), "home", "home",
     ("ingestion", "compliance-guard", "window-router", "dispatcher", "message-state"),
     ("message-state", "dispatcher", "sla-tracker", "console"), 30,
-    about="every step of every message",
+    pseudonyms=True, about="every step of every message",
 )  # fmt: skip
 MESSAGE_STATE = Topic(
     "message-state", (MessageState,), "message id", "home", ("message-state",),
     ("console", "outcome-notifier", UPSTREAM), compacted=True,
-    about="each message's current state: the changelog of its table",
+    pseudonyms=True, about="each message's current state: the changelog of its table",
 )  # fmt: skip
 MESSAGE_OUTCOMES = Topic(
     "message-outcomes", (MessageOutcome,), "home", "home", ("outcome-notifier",), ("outcome-notifier", UPSTREAM), 7,
-    about="what producers are told: sent, delivered, read, failed",
+    pseudonyms=True, about="what producers are told: sent, delivered, read, failed",
 )  # fmt: skip
 INBOUND_MESSAGES = Topic(
     "inbound-messages", (InboundMessage,), "home", "home", ("ingestion",),
@@ -144,24 +156,25 @@ INBOUND_MESSAGES = Topic(
 )  # fmt: skip
 SERVICE_WINDOWS = Topic(
     "service-windows", (ServiceWindow,), "phone number id and person", "home", ("ingestion",),
-    ("window-router", "ingestion"), compacted=True, about="when each person last wrote to each number",
+    ("window-router", "ingestion"), compacted=True, pseudonyms=True,
+    about="when each person last wrote to each number",
 )  # fmt: skip
 CONSENT_REQUESTS = Topic(
     "consent-requests", (ConsentRequest,), "phone", "person", (UPSTREAM,), ("compliance-guard",), 7,
     personal_data=True, about="consent that upstream systems record; any key does, nothing depends on it",
 )  # fmt: skip
 CONSENT_EVENTS = Topic(
-    "consent-events", (ConsentEvent,), "person", "person", ("ingestion", "compliance-guard", "dispatcher"),
-    ("compliance-guard",), about="every change of consent, for ever",
+    "consent-events", (ConsentEvent,), "person", "person", ("ingestion", "compliance-guard", "dispatcher", "console"),
+    ("compliance-guard", "console"), pseudonyms=True, about="every change of consent, for ever",
 )  # fmt: skip
 CONSENT_STATE = Topic(
     "consent-state", (ConsentState,), "person", "person", ("compliance-guard",),
-    ("compliance-guard", "dispatcher", "ingestion"), compacted=True,
+    ("compliance-guard", "dispatcher", "ingestion"), compacted=True, pseudonyms=True,
     about="each person's consent; the changelog of the guard's projection",
 )  # fmt: skip
 PERSON_IDENTITIES = Topic(
     "person-identities", (PersonAlias,), "person and alias", "person", ("ingestion",),
-    ("compliance-guard", "window-router", "ingestion", "dispatcher"), compacted=True,
+    ("compliance-guard", "window-router", "ingestion", "dispatcher", "console"), compacted=True, pseudonyms=True,
     about="under which names the same person is known: phone, business-scoped user id, before and after a change",
 )  # fmt: skip
 NUMBER_EVENTS = Topic(
@@ -200,7 +213,7 @@ SLA_EVENTS = Topic(
 )  # fmt: skip
 PORTFOLIO_EVENTS = Topic(
     "portfolio-events", (PortfolioEvent,), "portfolio", "portfolio", ("dispatcher", "quality-monitor"),
-    ("quality-monitor",), 30, broker_time=True,
+    ("quality-monitor",), 30, pseudonyms=True, broker_time=True,
     about="whom a portfolio's numbers wrote to outside windows; the ledger is a function of it",
 )  # fmt: skip
 PORTFOLIO_LEASES = Topic(
@@ -210,20 +223,22 @@ PORTFOLIO_LEASES = Topic(
 )  # fmt: skip
 AUDIT_LOG = Topic(
     "audit-log", (AuditRecord,), "subject", "source",
-    ("console", "dispatcher", "compliance-guard", "window-router", "ingestion"), ("console",), 30, about="who did what",
+    ("console", "dispatcher", "compliance-guard", "window-router", "ingestion"), ("console",), 30,
+    pseudonyms=True, about="who did what",
 )  # fmt: skip
 
 STREAMS: tuple[Topic, ...] = (
     SEND_INTENTS, SEND_INTENTS_URGENT, RUN_AUDIENCE, SEND_COMMANDS, CLEARED_INTENTS, CLEARED_INTENTS_URGENT,
-    DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, DISPATCH_JOURNAL, QUEUE_STATE, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE,
-    MESSAGE_STATE, MESSAGE_OUTCOMES, INBOUND_MESSAGES, SERVICE_WINDOWS, CONSENT_REQUESTS, CONSENT_EVENTS, CONSENT_STATE,
-    PERSON_IDENTITIES, NUMBER_EVENTS, NUMBER_COMMANDS, NUMBER_STATE, TEMPLATE_EVENTS, TEMPLATE_STATE, SEND_RUNS,
-    RUN_PROGRESS, SLA_EVENTS, PORTFOLIO_EVENTS, PORTFOLIO_LEASES, AUDIT_LOG,
+    DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, DISPATCH_JOURNAL, QUEUE_STATE, WEBHOOK_EVENTS, WEBHOOK_EVENTS_URGENT,
+    MESSAGE_LIFECYCLE, MESSAGE_STATE, MESSAGE_OUTCOMES, INBOUND_MESSAGES, SERVICE_WINDOWS, CONSENT_REQUESTS,
+    CONSENT_EVENTS, CONSENT_STATE, PERSON_IDENTITIES, NUMBER_EVENTS, NUMBER_COMMANDS, NUMBER_STATE, TEMPLATE_EVENTS,
+    TEMPLATE_STATE, SEND_RUNS, RUN_PROGRESS, SLA_EVENTS, PORTFOLIO_EVENTS, PORTFOLIO_LEASES, AUDIT_LOG,
 )  # fmt: skip
 
 QUARANTINED: tuple[Topic, ...] = (
     SEND_INTENTS, SEND_INTENTS_URGENT, RUN_AUDIENCE, SEND_COMMANDS, CLEARED_INTENTS, CLEARED_INTENTS_URGENT,
-    DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, WEBHOOK_EVENTS, MESSAGE_LIFECYCLE, MESSAGE_STATE, MESSAGE_OUTCOMES,
+    DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, WEBHOOK_EVENTS, WEBHOOK_EVENTS_URGENT, MESSAGE_LIFECYCLE, MESSAGE_STATE,
+    MESSAGE_OUTCOMES,
     INBOUND_MESSAGES, CONSENT_REQUESTS, CONSENT_EVENTS, PERSON_IDENTITIES, NUMBER_EVENTS, NUMBER_COMMANDS,
     TEMPLATE_EVENTS, SEND_RUNS, PORTFOLIO_EVENTS,
 )  # fmt: skip

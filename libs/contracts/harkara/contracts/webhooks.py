@@ -62,6 +62,13 @@ class InboundOrder(Value):
     items: tuple[OrderItem, ...] = ()
 
 
+class ProductAsked(Value):
+    """The product of the number's catalog that a person asks about."""
+
+    catalog_id: str | None = None
+    product: str
+
+
 class Referral(Value):
     """The advertisement or post by which the conversation began."""
 
@@ -79,8 +86,9 @@ class InboundMessage(Event):
 
     `kind` is Meta's type. `context_wamid` is the message that is answered, tapped on or reacted to, `original_wamid`
     the one that is edited or revoked. `emoji` None with kind reaction: the reaction was taken back. `form` is the reply
-    of a flow, JSON as a text. `subtype` says of kind system and unsupported what it is. `errors`: what Meta could not
-    hand on.
+    of a flow or to a request to be called, JSON as a text. `subtype` says of kind system and unsupported what it is.
+    `errors`: what Meta could not hand on. With `group_id` it was written to a group: the person's own window stays as
+    it was.
     """
 
     ce_type: ClassVar[str] = "harkara.inbound-message.v1"
@@ -105,6 +113,8 @@ class InboundMessage(Event):
     location: InboundLocation | None = None
     contacts: tuple[InboundContact, ...] = ()
     order: InboundOrder | None = None
+    product: ProductAsked | None = None
+    group_id: str | None = None
     referral: Referral | None = None
     errors: tuple[Reason, ...] = ()
 

@@ -79,15 +79,21 @@ class GraphClient:
         await self._way_out.aclose()
 
     async def send(
-        self, phone_number_id: str, body: JsonObject, *, before_call: Callable[[], bool] = lambda: True
+        self,
+        phone_number_id: str,
+        body: JsonObject,
+        *,
+        before_call: Callable[[], bool] = lambda: True,
+        in_time: Callable[[], bool] = lambda: True,
     ) -> Outcome:
         """One `POST /{phone_number_id}/messages`; always an Outcome, whatever happens but cancellation.
 
-        `before_call` is asked once, when a connection is at hand and nothing is written; False ends the call as
-        NotSent("lease"). It must not block. A caller that cancels the task must treat the call as in doubt.
+        `before_call` is asked once, when a connection is at hand and nothing is written, `in_time` as the first byte is
+        about to leave, a turn of the event loop later; False of either ends the call as NotSent("lease"). Neither must
+        block. A caller that cancels the task must treat the call as in doubt.
         """
         url = f"{self._base}/{quote(phone_number_id, safe='')}/messages"
-        answer = await self._perform(Call(before_call), "POST", url, orjson.dumps(body))
+        answer = await self._perform(Call(before_call, in_time), "POST", url, orjson.dumps(body))
         return (
             classify_response(answer.status, answer.headers, answer.body) if isinstance(answer, RawAnswer) else answer
         )
@@ -158,6 +164,8 @@ class GraphClient:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._way_out.ask(call, method, url, headers, content)
         except TimeoutError:
+            if call.late:  # the process slept through lease and time-out: that says nothing of the far side
+                return NotSent("lease")
             return InDoubt("timeout") if call.connection_at_hand else NotSent("connect")
         except (LeaseLost, httpx.HTTPError, httpx.InvalidURL) as exc:
             return classify_exception(exc)

@@ -3,7 +3,8 @@
 An exception of an HTTP library does not say whether bytes have left: a disconnect after the request was written and a
 refused connection look alike, and believing the wrong one is a duplicate. So the connector marks the moment at which a
 connection is at hand; before it nothing can have been written, after it everything is in doubt. The same moment is the
-latest one at which the caller can still be asked (`before_call`, the lease).
+latest one at which the caller can still be asked (`before_call`, the lease). The clock is asked once more in the very
+step that writes (`in_time`): of a process that was frozen in between no more than the one call in that step is late.
 
 Sends do not pass through httpx: its request and response objects took two thirds of a call's processor time (0.37 ms
 against 0.13 ms).
@@ -21,6 +22,7 @@ from typing import Protocol
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -35,18 +37,31 @@ MAX_ANSWER_BYTES = 262_144
 """Meta's answers to these calls have a few kilobytes; what is longer is not one of them."""
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class Call:
-    """One request: the question asked when a connection is at hand, and whether that moment was reached."""
+    """One request: the question asked when a connection is at hand, and whether that moment was reached. `in_time` is
+    asked once more, when the first byte is about to leave; `late`: that was too late."""
 
     before_call: Callable[[], bool]
+    in_time: Callable[[], bool] = _always
     connection_at_hand: bool = False
+    late: bool = False
 
     def begin(self) -> None:
         """Raises LeaseLost where the caller says no. Nothing has been written yet."""
         if not self.before_call():
             raise LeaseLost
         self.connection_at_hand = True
+
+    def leave(self) -> None:
+        """The next statement writes. Raises LeaseLost where it is too late for that: nothing has been written."""
+        if not self.in_time():
+            self.connection_at_hand, self.late = False, True
+            raise LeaseLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +83,7 @@ class WayOut(Protocol):
     async def ask(
         self, call: Call, method: str, url: str, headers: Mapping[str, str], content: bytes | None
     ) -> RawAnswer:
-        """The whole answer. Asks `call` when a connection is at hand. Raises LeaseLost where it says no,
+        """The whole answer. Asks `call` when a connection is at hand, and as it writes. Raises LeaseLost for a no,
         httpx.UnsupportedProtocol for an address that is none, httpx.ConnectError while no connection was at hand and
         another httpx.TransportError after it."""
         ...
@@ -82,7 +97,7 @@ _current_call: contextvars.ContextVar[Call | None] = contextvars.ContextVar("har
 
 
 class LeasedConnector(aiohttp.TCPConnector):
-    """Asks the current call just before aiohttp gets its connection; aiohttp writes in the same task right after."""
+    """Asks the current call just before aiohttp gets its connection."""
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
         """A pooled or a new connection; LeaseLost gives it back unused."""
@@ -95,6 +110,24 @@ class LeasedConnector(aiohttp.TCPConnector):
                 connection.release()
                 raise
         return connection
+
+
+class LeasedRequest(ClientRequest):
+    """Asks the current call in the step that writes. aiohttp writes headers and body together, in a task of their own,
+    so between the connector and here lies a turn of the event loop, with all of its other calls."""
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """As aiohttp's; where the call is too late, whoever waits for the answer gets LeaseLost instead."""
+        call, protocol = _current_call.get(), conn.protocol
+        if call is not None and protocol is not None:
+            try:
+                call.leave()
+            except LeaseLost as exc:
+                protocol.set_exception(exc)
+                return
+        await super().write_bytes(writer, conn, content_length)
 
 
 class GraphTransport(httpx.AsyncBaseTransport):
@@ -132,6 +165,7 @@ class GraphTransport(httpx.AsyncBaseTransport):
         )
         return aiohttp.ClientSession(
             connector=connector,
+            request_class=LeasedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -217,6 +251,7 @@ class LeasedTransport:
         """As WayOut says; what the inner transport raises passes through."""
         request = httpx.Request(method, url, headers=headers, content=content)
         call.begin()
+        call.leave()
         response = await self._inner.handle_async_request(request)
         try:
             parts, size = list[bytes](), 0

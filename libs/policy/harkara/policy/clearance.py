@@ -76,7 +76,7 @@ def word_of(state: ConsentState | None, purpose: Purpose) -> Word | None:
     return Word(said.standing, said.until, None if opted is None else opted.standing)
 
 
-_STRICTNESS: dict[Standing, int] = {"opted_in": 0, "paused": 1, "opted_out": 2, "blocked": 3}
+_STRICTNESS: dict[Standing, int] = {"opted_in": 0, "paused": 1, "opted_out": 2, "erased": 3, "blocked": 4}
 
 
 def restricted(word: Word | None, other: Word | None) -> Word | None:
@@ -207,6 +207,9 @@ def _consent(facts: Facts, governance: Governance, now: datetime) -> Reason | No
         return Reason(code="blocked", text=text, rule="compliance.consent", details=details)
     if facts.answers:
         return None
+    if standing == "erased":
+        text = "The person asked to be forgotten; nothing goes to them until they opt in again."
+        return Reason(code="erased", text=text, rule="compliance.consent", details=details)
     if standing == "opted_out":
         text = f"The person opted out of {purpose} messages."
         return Reason(code="opted_out", text=text, rule="compliance.consent", details=details)

@@ -61,7 +61,7 @@ def confirmation(said: Said, language: str | None, standing: Word | None) -> str
     """The text. `language` is the one on record, which a command in English does not overrule; `standing` what the
     person's word was: who has opted out is not told that a pause or its end changed that."""
     tongue = said.tongue or spoken(language)
-    answer = _answer(said, opted_out=standing is not None and standing.standing == "opted_out")
+    answer = _answer(said, opted_out=standing is not None and standing.standing in ("opted_out", "erased"))
     return TEXTS[tongue][answer].format(days=_for_days(said.days, tongue))
 
 

@@ -19,10 +19,14 @@ from pydantic import Field, PrivateAttr, StringConstraints, field_validator, mod
 from harkara.contracts.event import Home, Phone
 from harkara.contracts.intents import Category
 from harkara.policy.governance_file import Inconsistent, Location, read, read_with_notes
+from harkara.policy.mistakes import called
 from harkara.policy.sections import Compliance, Routing, Section, Telemetry, Templates
 
 MetaId = Annotated[str, StringConstraints(pattern=r"^[0-9]{5,20}$")]
 Seconds = Annotated[float, Field(gt=0)]
+called(MetaId, "an id of Meta's, 5 to 20 digits in quotes")
+called(Phone, 'a number with + and its country code, such as "+919999900001"')
+called(Home, "a name of 1 to 64 letters, digits, dashes and underscores")
 Weight = Annotated[float, Field(ge=0.1, le=100)]  # a hundredth part of a number is no share worth waiting for
 
 LONGEST_IN_DOUBT_SECONDS = 6 * 24 * 3600.0  # within the lane's memory of 7 days

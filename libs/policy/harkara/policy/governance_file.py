@@ -6,28 +6,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from harkara.policy.mistakes import Inconsistent, Location, told
 from harkara.policy.seed_form import Translation, is_seed_form, translate
 
-Location = tuple[str | int, ...]
-"""Where in the file: keys and positions, from the top."""
+__all__ = ["GovernanceError", "Inconsistent", "Location", "read", "read_with_notes"]
 
 LARGEST_FILE_BYTES = 4 * 1024 * 1024  # tens of thousands of numbers; anything larger is the wrong file
 
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Inconsistent(ValueError):
-    """Raised by a model whose parts contradict each other: pairs of where and what."""
-
-    def __init__(self, problems: list[tuple[Location, str]]) -> None:
-        super().__init__("; ".join(what for _, what in problems))
-        self.problems = problems
 
 
 class GovernanceError(ValueError):
@@ -52,8 +43,7 @@ def read_with_notes(path: Path, model: type[Model]) -> tuple[Model, list[str]]:
     try:
         read_model = model.model_validate(translated.content)
     except ValidationError as error:
-        each = [problem for detail in error.errors(include_url=False) for problem in _problems(detail)]
-        found += [(translated.origin(where), what) for where, what in each]
+        found += [(translated.origin(where), what) for where, what in told(error.errors(include_url=False))]
     if found:
         lines = sorted({(_line(document, where), f"{_path(where)}: {what}") for where, what in found})
         raise GovernanceError([f"{path.name}:{line}: {what}" for line, what in lines])
@@ -64,8 +54,9 @@ def _parsed(path: Path) -> CommentedMap:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise GovernanceError([f"{path}: cannot be read: {why}; set HARKARA_GOVERNANCE_FILE"]) from None
+        where = "; name the file, or set HARKARA_GOVERNANCE_FILE to it"
+        why = f"{error.strerror}{where}" if isinstance(error, OSError) else "it is not UTF-8"
+        raise GovernanceError([f"{path}: cannot be read: {why}"]) from None
     if len(text) > LARGEST_FILE_BYTES:
         raise GovernanceError([f"{path.name}: is larger than {LARGEST_FILE_BYTES} bytes"])
     try:
@@ -91,21 +82,6 @@ def _plain(node: Any) -> Any:
         if isinstance(node, kind):
             return kind(node)
     return node
-
-
-def _problems(detail: ErrorDetails) -> list[tuple[Location, str]]:
-    where: Location = tuple(part for part in detail["loc"] if part != "[key]")
-    cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, Inconsistent):
-        return [((*where, *inner), what) for inner, what in cause.problems]
-    match detail["type"]:
-        case "missing":
-            return [(where, "is missing")]
-        case "extra_forbidden":
-            return [(where, "there is no such setting")]
-        case "string_type" if isinstance(detail["input"], int | float):
-            return [(where, "must be text: put it in quotes")]
-    return [(where, str(cause) if cause is not None else detail["msg"])]
 
 
 def _line(document: CommentedMap, where: Location) -> int:

@@ -10,7 +10,14 @@ from harkara.contracts.event import Event, epoch_ms
 from harkara.contracts.numbers import NumberState, QueueState
 from harkara.contracts.persons import PersonAlias
 from harkara.contracts.template_state import TemplateState
-from harkara.contracts.topics import NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS, TEMPLATE_STATE, Topic
+from harkara.contracts.topics import (
+    NUMBER_STATE,
+    PERSON_IDENTITIES,
+    QUEUE_STATE,
+    SERVICE_WINDOWS,
+    TEMPLATE_STATE,
+    Topic,
+)
 from harkara.contracts.webhooks import ServiceWindow
 from harkara.policy.aliases import Aliases
 from harkara.policy.routing import WINDOW, Surroundings
@@ -36,11 +43,13 @@ class Known:
         """How many are held; some may have closed since the last sweep."""
         return len(self._inbound_ms)
 
-    def around(self, person_key: str, phone_number_ids: Iterable[str], also_key: str | None = None) -> Surroundings:
-        """What is known of these numbers and the person, who is known by `also_key` too."""
+    def around(self, person_key: str, phone_number_ids: Iterable[str]) -> Surroundings:
+        """What is known of these numbers and the person: whoever is written to, under the names that are linked to
+        theirs. A second name that only the intent gives opens nothing: it may be another person's, whose window would
+        let a text through that Meta refuses."""
         pnids = list(phone_number_ids)
         inbound = {pnid: self._inbound_ms.get(_key(pnid, person_key)) for pnid in pnids}
-        for name, until_ms in self._aliases.names(person_key, also_key).items():
+        for name, until_ms in self._aliases.names(person_key).items():
             for pnid in pnids:
                 at_ms = self._inbound_ms.get(_key(pnid, name.hex()))
                 if at_ms is not None and at_ms <= until_ms:
@@ -73,6 +82,10 @@ class Known:
                 self._aliases.apply(event)
             case _:
                 self._forget(topic, key)
+
+    def take(self, topic: Topic, _key: bytes, text: bytes) -> bool:
+        """Take a record as its JSON: links alone, of which there may be millions. False: decode it, for `apply`."""
+        return topic.name == PERSON_IDENTITIES.name and self._aliases.take(text)
 
     def _forget(self, topic: Topic, key: str) -> None:
         """A tombstone. Numbers have the same key on two topics, and the one says nothing about the other."""

@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from harkara.contracts.portfolios import UNLIMITED, LeaseAccount, PortfolioEvent, PortfolioLease
+from harkara.policy.people import People
 
 DAY_SECONDS = 86_400.0
 CALL_SECONDS = 70.0
@@ -46,29 +47,28 @@ MOST_KNOWN = 2000  # people told in one lease, 100 KB: of each home's hundred, t
 
 @dataclass(slots=True)
 class Window:
-    """The people who count: since when each does (Unix seconds), in the order in which they were last counted."""
+    """The people who count: since when each does (Unix seconds), in the order in which they were last counted.
 
-    since: dict[str, float] = field(default_factory=dict)
+    Also of a portfolio without a limit: where Meta lowers it, the day before counts, and of people who are not known
+    nothing could be granted for a day."""
+
+    people: People = field(default_factory=People)
 
     def __len__(self) -> int:
-        return len(self.since)
+        return len(self.people)
 
     def count(self, person: str, at: float) -> None:
         """They were written to at `at`."""
-        at = max(at, self.since.pop(person, at))
-        self.since[person] = at
+        self.people.note(person, at)
 
     def forget(self, now: float) -> None:
         """Those whose day is over at `now`. One counted by a clock that was ahead keeps those behind it a little."""
-        while self.since:
-            person, since = next(iter(self.since.items()))
-            if since + COUNTS_SECONDS > now:
-                return
-            del self.since[person]
+        while (since := self.people.first()) is not None and since + COUNTS_SECONDS <= now:
+            self.people.drop_first()
 
     def until(self, person: str) -> float | None:
         """Until when they count; None: they do not."""
-        since = self.since.get(person)
+        since = self.people.since(person)
         return None if since is None else since + COUNTS_SECONDS
 
     def frees(self, over: int) -> Iterator[tuple[int, float]]:
@@ -76,9 +76,9 @@ class Window:
         the first place is free."""
         latest, told = 0.0, iter(FREES_TOLD)
         following = next(told)
-        for place, since in enumerate(islice(self.since.values(), over + FREES_TOLD[-1]), start=1 - over):
+        for place, since in enumerate(islice(self.people, over + FREES_TOLD[-1]), start=1 - over):
             latest = max(latest, since)
-            if place == following or (place > 0 and place + over == len(self.since)):
+            if place == following or (place > 0 and place + over == len(self.people)):
                 yield place, latest + COUNTS_SECONDS
                 following = next(told, 0)
 

@@ -27,6 +27,18 @@ def needs_restart(old: Governance, new: Governance) -> list[str]:
     return found
 
 
+def moved_portfolios(old: Governance, new: Governance) -> list[str]:
+    """Why whoever keeps or spends the portfolios' limits must restart: which there are, or whose numbers they have, is
+    read once. Another limit of the same portfolio is no reason."""
+    ids = [{portfolio.id for portfolio in policy.portfolios} for policy in (old, new)]
+    found = ["portfolios are others"] if ids[0] != ids[1] else []
+    for number in old.numbers:
+        other = new.number(number.phone_number_id)
+        if other is not None and other.portfolio_id != number.portfolio_id:
+            found.append(f"number {number.phone_number_id} has another portfolio_id")
+    return found
+
+
 def on_record(policy: Governance, service: str, at: datetime) -> AuditRecord:
     """The audit record of a policy that a service goes by: from it a decision can be explained years later.
 

@@ -13,7 +13,7 @@ import phonenumbers
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from harkara.contracts.intents import Category
-from harkara.policy.governance_file import Inconsistent
+from harkara.policy.mistakes import Inconsistent, called
 from harkara.policy.optout import BUILT_IN_OPT_IN_WORDS, normalised
 
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(_[A-Za-z]{2,4})?$")]
@@ -24,6 +24,10 @@ Hours = Annotated[
 PersonKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Proof = Annotated[str, StringConstraints(min_length=4, max_length=64)]
+called(Language, "a language as Meta writes it, such as en, hi or pt_BR")
+called(Hours, "hours of the day, such as 23:00-07:00")
+called(PersonKey, "a person key, 32 hexadecimal characters: phone numbers have no place in this file")
+called(Name, "a name of 1 to 64 letters, digits, dots, dashes and underscores")
 
 NIGHT = "23:00-07:00"  # CMP-16
 QUIET_HOURS: dict[Category, str] = {"marketing": NIGHT, "utility": NIGHT, "authentication": "none", "service": "none"}

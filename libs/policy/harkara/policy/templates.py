@@ -156,7 +156,7 @@ def standing(name: str, language: str, fact: TemplateFact | None, category: Cate
         return Standing(3, Reason(code="template_unknown", text=text, rule="templates.unknown", details=told))
     dearer = dearer_than_paid_for(fact.category, category)
     if dearer is not None:
-        return Standing(3, _recategorised(name, language, dearer, fact, category, policy))
+        return Standing(3, recategorised(name, language, dearer, fact.category_before, category, policy))
     if fact.status not in ("APPROVED", "PAUSED"):
         text = f"The template {name} in {language} may not be sent: at Meta it is {fact.status}."
         told |= {"status": fact.status}
@@ -172,10 +172,16 @@ def dearer_than_paid_for(now: TemplateCategory | None, category: Category) -> Te
     return now if now is not None and _COST[now] > _PAID_FOR[category] else None
 
 
-def _recategorised(
-    name: str, language: str, dearer: TemplateCategory, fact: TemplateFact, category: Category, policy: Templates
+def recategorised(
+    name: str,
+    language: str,
+    dearer: TemplateCategory,
+    before: TemplateCategory | None,
+    category: Category,
+    policy: Templates,
 ) -> Reason:
-    """With both prices where the policy has them: somebody decides whether it is worth that."""
+    """Why a message does not go by a template that became dearer than its category, with both prices where the policy
+    has them: somebody decides whether it is worth that."""
     now, expected = _NAMES[dearer], "utility" if category == "service" else category
     prices = policy.prices
     price = (
@@ -188,8 +194,8 @@ def _recategorised(
         f"and asks for consent to {now}. Send it again with that category, or another template."
     )
     details = {"template": f"{name}:{language}", "expected": category, "now": now}
-    if fact.category_before is not None:
-        details["before"] = _NAMES[fact.category_before]
+    if before is not None:
+        details["before"] = _NAMES[before]
     return Reason(code="template_recategorised", text=text, rule=RULE, details=details)
 
 

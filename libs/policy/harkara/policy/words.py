@@ -16,24 +16,27 @@ from harkara.contracts.event import EARLIEST, epoch_ms
 
 _STANDINGS: tuple[Standing, ...] = get_args(Standing)
 _WORDS = ("word", "at_meta", "pause", "block")
-_INSTANTS = ("resumed_at", "revoked_until")
+_INSTANTS = ("resumed_at", "revoked_until", "erased_at", "returned_at")
+_SLOTS = len(_WORDS) + len(_INSTANTS)
 _WORD = struct.Struct(">BqBq")  # which, when, what, until (0: without an end); milliseconds
 _INSTANT = struct.Struct(">Bq")
+_TIME = 8  # bytes of it in both, behind which of them it is
 _SAME = b"\xff"  # the transactional words are the marketing ones: true of most persons
 
 
 def pack_words(words: Mapping[Purpose, Heard]) -> bytes:
     """About 20 bytes for who said one thing for every purpose."""
-    return _both(*(_packed(words[purpose]) for purpose in PURPOSES))
+    return both_packed(*(_packed(words[purpose]) for purpose in PURPOSES))
 
 
 def pack_state(state: ConsentState) -> tuple[bytes, int]:
     """The words of a state, and how old it is: the sum of its instants (ms), which grows with every change of it, as
-    each word only ever gives way to a later one.
+    each word only ever gives way to a later one. What an erasure took counts as if it had been said then.
 
     Of who said one thing for a purpose, as most did, nothing is built that would only be packed again.
     """
-    packed, age = [], epoch_ms(state.language_at) if state.language_at else 0
+    language_at = state.language_at or state.words("marketing").erased_at
+    packed, age = [], epoch_ms(language_at) if language_at else 0
     for purpose, word in zip(PURPOSES, (state.marketing, state.transactional), strict=True):
         heard = state.heard.get(purpose)
         if heard is not None:
@@ -42,13 +45,22 @@ def pack_state(state: ConsentState) -> tuple[bytes, int]:
         elif word is None:
             packed.append(b"")
         else:
-            words, instants = _slots_of(word.standing, word.source)
-            at_ms, until_ms = epoch_ms(word.at), 0 if word.until is None else epoch_ms(word.until)
-            what = _STANDINGS.index(word.standing)
-            parts = [_WORD.pack(which, at_ms, what, until_ms) for which in words]
-            packed.append(b"".join(parts + [_INSTANT.pack(which, at_ms) for which in instants]))
-            age += at_ms * (len(words) + len(instants))
-    return _both(*packed), age
+            until_ms = 0 if word.until is None else epoch_ms(word.until)
+            alone, more = pack_alone(word.standing, word.source, epoch_ms(word.at), until_ms)
+            packed.append(alone)
+            age += more
+    return both_packed(*packed), age
+
+
+def pack_alone(standing: Standing, source: str, at_ms: int, until_ms: int = 0) -> tuple[bytes, int]:
+    """The words of who said this alone for a purpose, and the sum of their instants."""
+    around, count = _around_time(standing, source, until_ms)
+    return at_ms.to_bytes(_TIME, "big", signed=True).join(around), at_ms * count
+
+
+def both_packed(marketing: bytes, transactional: bytes) -> bytes:
+    """The words of both purposes as one row."""
+    return _SAME + marketing if marketing == transactional else bytes([len(marketing)]) + marketing + transactional
 
 
 def unpack_words(packed: bytes) -> dict[Purpose, Heard]:
@@ -79,24 +91,36 @@ def _kept(heard: Heard, until_ms: int) -> Heard:
     return heard.model_copy(update=gone) if gone else heard
 
 
-@lru_cache(maxsize=256)  # four standings by the eight sources that there are
-def _slots_of(standing: Standing, source: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Which words and which instants are heard of who said this alone: all of them are that word and its time."""
+@lru_cache(maxsize=256)  # five standings by the eight sources that there are
+def _slots_of(standing: Standing, source: str) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Which words and which instants are heard of who said this alone, all of them that word and its time; and the
+    standing's number."""
     word = PurposeConsent(standing=standing, at=EARLIEST, event_id="", source=source)
     heard = ConsentState(person_key="", marketing=word).words("marketing")
     words = tuple(which for which, slot in enumerate(_WORDS) if getattr(heard, slot) is not None)
     instants = (which for which, slot in enumerate(_INSTANTS, start=len(_WORDS)) if getattr(heard, slot) is not None)
-    return words, tuple(instants)
+    return words, tuple(instants), _STANDINGS.index(standing)
 
 
-def _both(marketing: bytes, transactional: bytes) -> bytes:
-    return _SAME + marketing if marketing == transactional else bytes([len(marketing)]) + marketing + transactional
+@lru_cache(maxsize=1024)  # the same, and each end of a pause a little while
+def _around_time(standing: Standing, source: str, until_ms: int) -> tuple[tuple[bytes, ...], int]:
+    """The packed words of who said this alone, cut where its time belongs, and how often that counts."""
+    words, instants, what = _slots_of(standing, source)
+    parts = [_WORD.pack(which, 0, what, until_ms) for which in words]
+    parts += [_INSTANT.pack(which, 0) for which in instants]
+    around = [b""]
+    for part in parts:
+        around[-1] += part[:1]
+        around.append(part[1 + _TIME :])
+    return tuple(around), _SLOTS if standing == "erased" else len(parts)
 
 
 def _sum(heard: Heard) -> int:
     words = (heard.word, heard.at_meta, heard.pause, heard.block)
-    instants = (heard.resumed_at, heard.revoked_until, *(word.at for word in words if word is not None))
-    return sum(epoch_ms(at) for at in instants if at is not None)
+    instants = [getattr(heard, slot) for slot in _INSTANTS] + [None if word is None else word.at for word in words]
+    if heard.erased_at is None:
+        return sum(epoch_ms(at) for at in instants if at is not None)
+    return sum(epoch_ms(heard.erased_at if at is None else max(at, heard.erased_at)) for at in instants)
 
 
 def _packed(heard: Heard) -> bytes:
@@ -110,7 +134,7 @@ def _packed(heard: Heard) -> bytes:
         at: datetime | None = getattr(heard, slot)
         if at is not None:
             parts.append(_INSTANT.pack(which, epoch_ms(at)))
-    return b"".join(parts)  # at most 4 x 18 + 2 x 9 = 90 bytes, so that a length fits below the mark
+    return b"".join(parts)  # at most 4 x 18 + 4 x 9 = 108 bytes, so that a length fits below the mark
 
 
 def _unpacked(row: bytes) -> Heard:

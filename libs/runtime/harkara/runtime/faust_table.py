@@ -7,7 +7,7 @@ overwritten by the owner.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import faust
 import orjson
@@ -34,6 +34,15 @@ REWRITTEN = Counter(
     "Rows written again because an older version lay behind them in the topic. More than 0: an instance was frozen.",
     ["projection", "table"],
 )
+
+
+@runtime_checkable
+class KeepsTexts(Protocol):
+    """Rows that are kept as their JSON: what is read back need not be parsed to be written again."""
+
+    def keep(self, key: bytes, text: bytes) -> bool:
+        """Take the row as it is where none is held under its key; False: it is to be parsed and set."""
+        ...
 
 
 class ProjectionTable(faust.Table[bytes, bytes]):
@@ -97,9 +106,12 @@ class ProjectionTable(faust.Table[bytes, bytes]):
 
     def read_back(self, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Take keys and values that were written to a partition of the changelog, in their order."""
+        rows = self._of(partition)
+        keep = rows.keep if isinstance(rows, KeepsTexts) else None
         try:
             for key, value in records:
-                self._recover(partition, key.decode(), value)
+                if value is None or keep is None or not keep(key, value):
+                    self._recover(partition, key.decode(), value)
         except Exception as error:
             self.app.fail(error)  # Faust would log it as a warning and go on with a part of the table
             raise

@@ -31,7 +31,8 @@ from prometheus_client import Counter
 if TYPE_CHECKING:
     from harkara.runtime.faust_app import ProjectionApp
 
-MISSING_SECONDS = 30.0  # a fold waits 15 s at most for a DLQ, and for room among unwritten rows; then none is coming
+MISSING_SECONDS = 30.0  # an event that nobody holds for so long is lost: between fetch and stream it takes milliseconds
+UNDER_WAY_SECONDS = 600.0  # one that is held waits for Kafka to take what was written before it: an outage, not a loss
 LEAVE_SECONDS = 6.0  # for the thread to leave its group; a rebalance under way may keep it longer
 END_SECONDS = 2.0  # beyond that, for the thread to end once nothing else holds it
 
@@ -74,12 +75,14 @@ class ProjectionConsumer(driver.Consumer):
 
     app: ProjectionApp
     missing_seconds = MISSING_SECONDS
+    under_way_seconds = UNDER_WAY_SECONDS
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._idle = asyncio.Event()
         self._idle.set()
-        self._missing_since: dict[Any, tuple[int, float]] = {}
+        self._missing_since: dict[Any, tuple[int, float, float]] = {}
+        self._committing: dict[Any, int] = {}
         self._told_until: dict[Any, int] = {}
 
     async def idle(self) -> None:
@@ -170,13 +173,23 @@ class ProjectionConsumer(driver.Consumer):
 
     def _report_missing(self, tp: Any, offset: int) -> None:
         now = self.loop.time()
-        missing, since = self._missing_since.setdefault(tp, (offset, now))
+        missing, first, since = self._missing_since.setdefault(tp, (offset, now, now))
         if missing != offset:
-            self._missing_since[tp] = (offset, now)
+            self._missing_since[tp] = (offset, now, now)
         elif now - since >= self.missing_seconds:
+            if now - first < self.under_way_seconds and self._is_under_way(tp, offset):
+                self._missing_since[tp] = (offset, first, now)
+                return
             self.app.fail(
                 RuntimeError(f"Faust has lost the event {tp.topic}-{tp.partition}-{offset}; reading it again")
             )
+
+    def _is_under_way(self, tp: Any, offset: int) -> bool:
+        """Whether it is folded and its commit waits for the acknowledgement of its rows, or it is in a stream's hands,
+        where a fold waits for room: Kafka is slow then, and nothing is lost."""
+        if offset < self._committing.get(tp, 0):
+            return True
+        return any(each.offset == offset and each.tp == tp for each in list(self._unacked_messages))
 
     def _new_consumer_thread(self) -> Any:
         return _ConsumerThread(self, loop=self.loop, thread_loop=_loop_like_this_one(), beacon=self.beacon)
@@ -194,10 +207,14 @@ class ProjectionConsumer(driver.Consumer):
         await self._thread.stop()
 
     async def _commit_offsets(self, offsets: Any, start_new_transaction: bool = True) -> bool:
-        if self.app.crashed or not await self.app.confirmed():
-            return False  # after a crash the thread may answer no more
-        committed: bool = await super()._commit_offsets(offsets, start_new_transaction)
-        return committed
+        self._committing = dict(offsets)
+        try:
+            if self.app.crashed or not await self.app.confirmed():
+                return False  # after a crash the thread may answer no more
+            committed: bool = await super()._commit_offsets(offsets, start_new_transaction)
+            return committed
+        finally:
+            self._committing = {}
 
 
 class _Thread(WorkerThread):

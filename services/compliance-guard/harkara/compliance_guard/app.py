@@ -34,10 +34,13 @@ def create(settings: Settings) -> Service:
     """The service. Raises ValueError where governance.yaml or the pepper cannot be used."""
     governance = load(settings.governance_file)
     standings = Standings(with_owners=True)
-    replica = ReplicaTable(settings, "consent", [CONSENT_STATE, PERSON_IDENTITIES], standings.apply)
+    replica = ReplicaTable(
+        settings, "consent", [CONSENT_STATE, PERSON_IDENTITIES], standings.apply, take=standings.take
+    )
     clock = SystemClock()
-    judge = Judge(governance, settings.pepper_bytes(), standings, clock)
-    listener, answerer = Listener(governance, standings.aliases), Answerer(governance, standings, clock)
+    pepper = settings.pepper_bytes()
+    judge = Judge(governance, pepper, standings, clock)
+    listener, answerer = Listener(governance, standings.aliases), Answerer(governance, pepper, standings, clock)
     recorder = Recorder(settings.pepper_bytes(), clock)
     progress = Progress(settings, {LISTENER: INBOUND_MESSAGES, PROJECTION: CONSENT_EVENTS}, replica.staleness_seconds)
     gate = gate_on(replica.fresh, progress.fresh)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from harkara.compliance_guard.metrics import CARRIED
-from harkara.contracts.consent import Change, ConsentEvent, Heard, Purpose, Source
+from harkara.contracts.consent import OWN_WORD, SAID_ELSEWHERE, Change, ConsentEvent, Heard, Purpose, Source
 from harkara.contracts.event import epoch_ms, event_id
 from harkara.contracts.persons import PersonAlias
 from harkara.contracts.topics import CONSENT_EVENTS
@@ -21,7 +21,12 @@ from harkara.runtime.loop import Incoming, Refused
 
 Said = tuple[str, Change, datetime, datetime | None, datetime | None]
 """Slot, change, when, until when (of a pause), cancels until when."""
-SOURCES: dict[str, Source] = {"at_meta": "meta_preference", "block": "operator"}
+SOURCES: dict[str, Source] = {
+    "at_meta": "meta_preference",
+    "block": "operator",
+    "erased_at": "operator",
+    "returned_at": OWN_WORD,
+}
 """Which words of a person's a carried one joins is told by its source."""
 
 
@@ -70,6 +75,10 @@ def _said(heard: Heard) -> list[Said]:
     lifted = [word.at for word in (heard.word, heard.block) if word is not None and word.standing == "opted_in"]
     if heard.resumed_at is not None and heard.resumed_at not in lifted:
         found.append(("resumed_at", "resumed", heard.resumed_at, None, None))
+    if heard.erased_at is not None:
+        found.append(("erased_at", "erased", heard.erased_at, None, heard.revoked_until))
+        if heard.returned_at is not None:  # as the person's own word: no other one of theirs ends an erasure
+            found.append(("returned_at", "opted_in", heard.returned_at, None, None))
     return found
 
 
@@ -85,6 +94,6 @@ def _output(purpose: Purpose, said: Said, from_key: str, to_key: str) -> Output:
         at=at.astimezone(UTC),
         until=until,
         cancels_until=None if cancels_until is None or cancels_until < at else cancels_until,
-        proof=f"said under another name of the person, {from_key}",
+        proof="" if change == "erased" else f"{SAID_ELSEWHERE}, {from_key}",
     )
     return Output(CONSENT_EVENTS, to_key, to_key, event, identity, at)

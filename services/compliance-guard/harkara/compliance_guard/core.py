@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import Change, ConsentEvent, ConsentState, advance_consent
 from harkara.contracts.event import Decision, Instant, Reason, epoch_ms, event_id
-from harkara.contracts.identity import is_user_id
+from harkara.contracts.identity import is_user_id, step_key
 from harkara.contracts.intents import ClearedIntent, ContentMarks, SendIntent, Text
 from harkara.contracts.lifecycle import POLICY_RANK, MessageLifecycle, PolicyStatus
 from harkara.contracts.topics import (
@@ -42,30 +42,32 @@ _INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 
 
 def outputs(
-    question: Question, decision: Cleared | Rejected, now: datetime, marks: ContentMarks | None = None
+    question: Question, decision: Cleared | Rejected, now: datetime, pepper: bytes, marks: ContentMarks | None = None
 ) -> list[Output]:
     """What is written for one intent: that it was received, and that it was cleared or why it was not. `marks`: of its
     content, where the lane is to know it again.
 
-    Ids are functions of the message, its intent and the step, so a repeated decision writes the same events again.
+    Ids are functions of the message, its intent and the step, so a repeated decision writes the same events again; of
+    the intent by way of the pepper, so that nobody tries out from them who it was for.
     """
     intent_hash = question.intent.hash()
+    steps = step_key(pepper, intent_hash)
 
     def step(status: PolicyStatus, at: datetime, why: Decision | None = None, reason: Reason | None = None) -> Output:
-        return _step(question, decision.home, intent_hash, status, at, reason, why)
+        return _step(question, decision.home, steps, status, at, reason, why)
 
     received = step("received", question.recorded_at)
     if isinstance(decision, Rejected):
         refused = step("rejected", now, inputs_of(decision, decision.reason.policy_version or "", now), decision.reason)
-        return [received, refused, _audit(question, decision, intent_hash, now)]
+        return [received, refused, _audit(question, decision, steps, now)]
     cleared = step("cleared", now, inputs_of(decision, decision.policy_version, now))
-    return [received, cleared, _cleared(question, decision, intent_hash, now, marks)]
+    return [received, cleared, _cleared(question, decision, intent_hash, steps, now, marks)]
 
 
 def _step(
     question: Question,
     home: str,
-    intent_hash: str,
+    steps: str,
     status: PolicyStatus,
     at: datetime,
     reason: Reason | None,
@@ -86,12 +88,12 @@ def _step(
         received_at=question.recorded_at,
         decision=why,
     )
-    step = event_id(intent.message_id, intent_hash, status)
+    step = event_id(intent.message_id, steps, status)
     return Output(MESSAGE_LIFECYCLE, home, home, event, step, at, subject=intent.message_id)
 
 
 def _cleared(
-    question: Question, decision: Cleared, intent_hash: str, now: datetime, marks: ContentMarks | None
+    question: Question, decision: Cleared, intent_hash: str, steps: str, now: datetime, marks: ContentMarks | None
 ) -> Output:
     intent = question.intent
     event = ClearedIntent.built(
@@ -105,15 +107,16 @@ def _cleared(
         policy_version=decision.policy_version,
         answers=question.answers,
         marks=marks,
+        step_key=steps,
     )
     topic = CLEARED_INTENTS_URGENT if intent.priority == URGENT else CLEARED_INTENTS
-    step = event_id(intent.message_id, intent_hash, "cleared-intent")
+    step = event_id(intent.message_id, steps, "cleared-intent")
     return Output(topic, decision.home, decision.home, event, step, now, subject=intent.message_id)
 
 
-def _audit(question: Question, rejected: Rejected, intent_hash: str, now: datetime) -> Output:
+def _audit(question: Question, rejected: Rejected, steps: str, now: datetime) -> Output:
     intent, reason = question.intent, rejected.reason
-    record = event_id(intent.message_id, intent_hash, "audit")
+    record = event_id(intent.message_id, steps, "audit")
     details = {"code": reason.code, "rule": reason.rule or "", "policy_version": reason.policy_version or ""}
     event = AuditRecord(
         audit_id=record,

@@ -18,7 +18,7 @@ from harkara.contracts.topics import CONSENT_EVENTS, CONSENT_STATE
 from harkara.contracts.webhooks import InboundMessage
 from harkara.policy.aliases import Aliases
 from harkara.policy.clearance import Rejected, Word, decide, purpose_of
-from harkara.policy.commands import Commands, Said
+from harkara.policy.commands import Command, Commands, Said
 from harkara.policy.confirmations import confirmation
 from harkara.policy.governance import Governance
 from harkara.policy.marks import marks_if_asked
@@ -31,6 +31,7 @@ from harkara.runtime.loop import Incoming, Refused
 
 LATELY = timedelta(seconds=10)  # well above the 3 s after which everything said is known, or nothing is answered
 MOST_LATELY = 10_000  # persons: a thousand commands a second for ten seconds
+HEARD_IN_GROUPS: frozenset[Command] = frozenset({"stop", "pause"})
 
 
 class Judge:
@@ -62,7 +63,7 @@ class Judge:
         code = decision.reason.code if isinstance(decision, Rejected) else "cleared"
         decided(code).inc()
         marks = marks_if_asked(intent, self._pepper, self._governance.compliance)
-        return core.outputs(question, decision, now, marks)
+        return core.outputs(question, decision, now, self._pepper, marks)
 
 
 class Listener:
@@ -77,9 +78,12 @@ class Listener:
         self._commands = Commands(governance.compliance.opt_out_words)
 
     def hear(self, incoming: Incoming) -> Iterable[Output]:
-        """The change of consent that a person's message is, if it is one."""
+        """The change of consent that a person's message is, if it is one. Of what is written to a group, which the
+        others in it read too, only what stops us counts: an opt-in is told to us alone."""
         inbound = _inbound(incoming)
         said = self._commands.read(inbound.text, inbound.button_payload)
+        if said is not None and inbound.group_id is not None and said.command not in HEARD_IN_GROUPS:
+            return []
         if said is not None:
             COMMANDS.labels(said.command).inc()
         return core.heard(inbound, said, self._aliases.owners(inbound.person_key))
@@ -112,8 +116,9 @@ class Lately:
 class Answerer:
     """Confirms each command once. Apart from the listener, because it must know who is blocked before it speaks."""
 
-    def __init__(self, governance: Governance, standings: Standings, clock: Clock) -> None:
+    def __init__(self, governance: Governance, pepper: bytes, standings: Standings, clock: Clock) -> None:
         self.follow(governance)
+        self._pepper = pepper
         self._standings = standings
         self._clock = clock
         self._lately = Lately()
@@ -124,10 +129,14 @@ class Answerer:
         self._commands = Commands(governance.compliance.opt_out_words)
 
     def answer(self, incoming: Incoming) -> Iterable[Output]:
-        """The confirmation, cleared or refused as any intent is."""
+        """The confirmation, cleared or refused as any intent is; none of what was written to a group, which opens
+        nobody's own window."""
         inbound = _inbound(incoming)
         said = self._commands.read(inbound.text, inbound.button_payload)
         if said is None:
+            return []
+        if inbound.group_id is not None:
+            CONFIRMATIONS.labels("in_a_group").inc()
             return []
         if self._clock.now() - inbound.sent_at > core.CONFIRMATION_LIFE:
             CONFIRMATIONS.labels("too_late").inc()
@@ -147,7 +156,7 @@ class Answerer:
         question = replace(question, word=standing, answers=inbound.sent_at, names=names)
         decision = decide(question, self._governance, now)
         CONFIRMATIONS.labels(decision.reason.code if isinstance(decision, Rejected) else "cleared").inc()
-        return core.outputs(question, decision, now)
+        return core.outputs(question, decision, now, self._pepper)
 
 
 class Recorder:
@@ -158,21 +167,26 @@ class Recorder:
         self._clock = clock
 
     def record(self, incoming: Incoming) -> Iterable[Output]:
-        """The event; the record's own time is when we got it, unless its writer's clock is ahead."""
+        """The event under each name that is given; the record's own time is when we got it, unless its writer's clock
+        is ahead."""
         request = incoming.envelope.event
         if not isinstance(request, ConsentRequest):
             raise Refused("the record is no ConsentRequest")
-        person = person_key(self._pepper, request.phone)
-        event = recorded(
-            request,
-            identity=event_id("consent-request", request.producer, request.request_id),
-            person_key=person,
-            source="kafka",
-            actor=request.producer,
-            received_at=min(incoming.timestamp, self._clock.now()),
-        )
-        CONSENT_RECORDED.labels(event.standing).inc()
-        return [Output(CONSENT_EVENTS, person, person, event, event.event_id, event.at)]
+        outputs = []
+        for number, name in enumerate(request.names):
+            person = person_key(self._pepper, name)
+            second = [number] if number else []
+            event = recorded(
+                request,
+                identity=event_id("consent-request", request.producer, request.request_id, *second),
+                person_key=person,
+                source="kafka",
+                actor=request.producer,
+                received_at=min(incoming.timestamp, self._clock.now()),
+            )
+            outputs.append(Output(CONSENT_EVENTS, person, person, event, event.event_id, event.at))
+        CONSENT_RECORDED.labels(request.standing).inc()
+        return outputs
 
 
 def _inbound(incoming: Incoming) -> InboundMessage:

@@ -22,8 +22,8 @@ COMMANDS = Counter(
 CONFIRMATIONS = Counter(
     "harkara_compliance_guard_confirmations_total",
     "Answers to commands, by outcome: `cleared`, `no_name` (the person has neither phone nor user id), "
-    "`too_late` (written more than 30 minutes ago: a webhook that Meta repeats for days), or the reason's code why "
-    "there was none.",
+    "`too_late` (written more than 30 minutes ago: a webhook that Meta repeats for days), `in_a_group` (written to a "
+    "group, which opens nobody's own window), or the reason's code why there was none.",
     ["outcome"],
 )
 CONSENT_RECORDED = Counter(

@@ -17,15 +17,18 @@ from harkara.console.letters import letters
 from harkara.console.live import Live
 from harkara.console.orders import orders
 from harkara.console.pages import pages
+from harkara.console.persons import persons
 from harkara.console.queries import Queries
 from harkara.console.readside import ReadSide
 from harkara.console.routes import Desk, router
 from harkara.console.settings import Settings
 from harkara.console.store import Database, Store
 from harkara.policy import governance
+from harkara.policy.reload import needs_restart
 from harkara.runtime import problems
 from harkara.runtime.api_keys import ApiKeys
 from harkara.runtime.clock import SystemClock
+from harkara.runtime.policy_watch import PolicyFile, PolicyWatch
 from harkara.runtime.service import ProducerComponent, Service
 
 SECURITY_HEADERS = (
@@ -51,7 +54,8 @@ def create(settings: Settings) -> Service:
     live = Live(settings.live_interval_seconds, settings.live_clients, settings.live_gap_seconds)
     read_side = ReadSide(settings, Store(database.pool, pepper), database.ready, live.wake, clock)
     told = HeadsTold(database.pool)
-    return Service(settings, [database, producer, read_side, live, told], http_app(desk, live))
+    watch = PolicyWatch(settings, PolicyFile(settings.governance_file, policy, governance.load, needs_restart), [])
+    return Service(settings, [database, producer, read_side, live, told, watch], http_app(desk, live))
 
 
 def http_app(desk: Desk, live: Live) -> FastAPI:
@@ -70,6 +74,7 @@ def http_app(desk: Desk, live: Live) -> FastAPI:
     app.include_router(auditing)
     app.include_router(deciding)
     app.include_router(letters)
+    app.include_router(persons)
     app.include_router(pages)
     return app
 

@@ -29,7 +29,8 @@ class Heads(BaseModel):
 
 
 class Link(BaseModel):
-    """A record in its chain."""
+    """A record in its chain. `salts`: of the fields in which a person may be named; where one is gone, what stands in
+    the field is a hash of who it was (`contracts.audit.linked_hash`)."""
 
     chain: int
     link: int
@@ -40,6 +41,7 @@ class Link(BaseModel):
     subject: str
     at: datetime
     details: dict[str, str]
+    salts: dict[str, str] | None
 
 
 class Links(BaseModel):

@@ -8,6 +8,7 @@ cannot write: to the log every hour, and to whoever asks (`harkara audit heads`)
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,14 +20,15 @@ from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool
 
 from harkara.console.core import AUDIT, Placed, Row
-from harkara.contracts.audit import CHAIN_START, AuditRecord, linked_hash
+from harkara.contracts.audit import CHAIN_START, AuditRecord, fields_to_seal, linked_hash, persons_in
 
 HEADS_SECONDS = (
     3600.0  # a change of older records is found where logs of the last hour are out of the hand that made it
 )
 
-LINKED = replace(AUDIT, columns=(*AUDIT.columns, "chain", "link", "hash"))
-"""A record and its place in its chain."""
+LINKED = replace(AUDIT, columns=(*AUDIT.columns, "chain", "link", "hash", "persons", "salts"))
+"""A record and its place in its chain; whom it may be about, and the salts by which that can be taken out of it."""
+SALT_BYTES = 16  # as many as a pseudonym has: trying out salts is no easier than trying out pseudonyms
 
 log = structlog.get_logger()
 
@@ -54,8 +56,11 @@ async def _appended(connection: AsyncConnection[DictRow], chain: int, rows: dict
     link, hash_, found = head["link"], head["hash"], []
     for audit_id, row in rows.items():
         if audit_id not in known:
-            link, hash_ = link + 1, linked_hash(hash_, AuditRecord.model_validate(row))
-            found.append(row | {"chain": chain, "link": link, "hash": hash_})
+            record = AuditRecord.model_validate(row)
+            salts = {field: secrets.token_hex(SALT_BYTES) for field in fields_to_seal(record)}
+            link, hash_ = link + 1, linked_hash(hash_, record, salts)
+            place = {"chain": chain, "link": link, "hash": hash_}
+            found.append(row | place | {"persons": sorted(persons_in(record)), "salts": salts or None})
     if found:
         await connection.execute("UPDATE audit_heads SET link = %s, hash = %s WHERE chain = %s", (link, hash_, chain))
     return found

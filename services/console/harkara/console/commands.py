@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -13,11 +14,13 @@ from aiokafka.errors import KafkaError
 from harkara.console.metrics import COMMANDS
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.commands import SendCommand
+from harkara.contracts.consent import ConsentEvent
 from harkara.contracts.event import event_id
 from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.numbers import NumberCommand
 from harkara.contracts.topics import (
     AUDIT_LOG,
+    CONSENT_EVENTS,
     DISPATCH_ORDERS,
     DISPATCH_ORDERS_URGENT,
     NUMBER_COMMANDS,
@@ -66,7 +69,7 @@ class Commands:
             at=self._clock.now(),
         )
         order = Output(NUMBER_COMMANDS, home, home, command, command.command_id, command.at)
-        await self._write(order, self._audit(command.command_id, actor, f"{kind}_number", phone_number_id, note))
+        await self._write([order], self._audit(command.command_id, actor, f"{kind}_number", phone_number_id, note))
         COMMANDS.labels(kind).inc()
         return command.command_id
 
@@ -103,7 +106,7 @@ class Commands:
         )
         subject = target if kind.endswith("_message") or kind == "resolve_in_doubt" else None
         order = Output(SEND_COMMANDS, home, home, command, command.command_id, command.at, subject=subject)
-        await self._write(order, self._audit(command.command_id, actor, kind, target, note, **more))
+        await self._write([order], self._audit(command.command_id, actor, kind, target, note, **more))
         COMMANDS.labels(kind).inc()
         return command.command_id
 
@@ -114,9 +117,32 @@ class Commands:
         topic = DISPATCH_ORDERS_URGENT if order.priority == URGENT else DISPATCH_ORDERS
         again = Output(topic, order.home, order.home, order, told, now, subject=order.message_id)
         audit = self._audit(told, actor, "redrive", order.message_id, "", attempt=order.redrive)
-        await self._write(again, audit)
+        await self._write([again], audit)
         COMMANDS.labels("redrive").inc()
         return told
+
+    async def erase(self, names: Sequence[str], erasure_id: str, actor: str, reason: str, at: datetime) -> None:
+        """That a person is erased, under each of their names: one event a name, which is also the cancel of what waits
+        for them (`contracts.consent`). The audit names the erasure and not the person."""
+        events = [
+            ConsentEvent(
+                event_id=event_id("erased", erasure_id, name),
+                person_key=name,
+                standing="erased",
+                source="operator",
+                at=at,
+                actor=actor,
+            )
+            for name in names
+        ]
+        orders = [Output(CONSENT_EVENTS, e.person_key, e.person_key, e, e.event_id, at) for e in events]
+        audit = self._audit(erasure_id, actor, "person_erased", erasure_id, reason, names=len(names))
+        await self._write(orders, audit)
+        COMMANDS.labels("erase_person").inc()
+
+    async def tell_exported(self, person_key: str, actor: str) -> None:
+        """That somebody was given what is held of a person; before they get it."""
+        await self._write([], self._audit(uuid.uuid4().hex, actor, "person_exported", person_key, ""))
 
     def _audit(self, command_id: str, actor: str, action: str, subject: str, note: str, **more: Any) -> Output:
         record = AuditRecord(
@@ -131,15 +157,17 @@ class Commands:
         )
         return Output(AUDIT_LOG, subject, subject, record, record.audit_id, record.at)
 
-    async def _write(self, order: Output, audit: Output) -> None:
+    async def _write(self, orders: Sequence[Output], audit: Output) -> None:
         """The audit first: an action without its record must not exist, a record of a command that failed may."""
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
                 writer = self._producer.writer
                 await writer.write([audit])
-                await writer.write([order])
+                await writer.write(orders)
         except (KafkaError, TimeoutError, RuntimeError) as error:
-            log.error("command_not_acknowledged", action=order.topic.name, error=type(error).__name__)
+            log.error(
+                "command_not_acknowledged", topics=[each.topic.name for each in orders], error=type(error).__name__
+            )
             raise Problem(
                 503,
                 "KAFKA_UNAVAILABLE",

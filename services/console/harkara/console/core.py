@@ -13,17 +13,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harkara.contracts.audit import AuditRecord
+from harkara.contracts.consent import OWN_WORD, SAID_ELSEWHERE, ConsentEvent
 from harkara.contracts.envelope import LONGEST_REASON, Envelope, Headers, Undecodable, decode, header
 from harkara.contracts.event import Event
 from harkara.contracts.lifecycle import MessageLifecycle, MessageState
 from harkara.contracts.numbers import NumberEvent, NumberState, QueueState
+from harkara.contracts.persons import PersonAlias
 from harkara.contracts.runs import RunCounts, RunProgress, SendRun, SlaEvent
 from harkara.contracts.topics import (
     AUDIT_LOG,
+    CONSENT_EVENTS,
     MESSAGE_LIFECYCLE,
     MESSAGE_STATE,
     NUMBER_EVENTS,
     NUMBER_STATE,
+    PERSON_IDENTITIES,
     QUARANTINED,
     QUEUE_STATE,
     RUN_PROGRESS,
@@ -35,9 +39,10 @@ from harkara.contracts.topics import (
 DEAD_LETTER_TOPICS: tuple[Topic, ...] = tuple(topic.dlq for topic in QUARANTINED)
 TOPICS: tuple[Topic, ...] = (
     NUMBER_STATE, QUEUE_STATE, SEND_RUNS, RUN_PROGRESS, SLA_EVENTS, NUMBER_EVENTS, AUDIT_LOG, *DEAD_LETTER_TOPICS,
-    MESSAGE_STATE, MESSAGE_LIFECYCLE,
+    CONSENT_EVENTS, PERSON_IDENTITIES, MESSAGE_STATE, MESSAGE_LIFECYCLE,
 )  # fmt: skip
-"""What the console reads, the few and telling before the many: a backlog of messages never hides a halted number."""
+"""What the console reads, the few and telling before the many: a backlog of messages never hides a halted number. Who
+was erased is known before their messages, when all is read again."""
 
 _DEAD_LETTER_NAMES = frozenset(topic.name for topic in DEAD_LETTER_TOPICS)
 WAITING_KEY = b"wamid:"  # message-state keeps statuses here whose message it does not know yet; they are no message
@@ -98,8 +103,13 @@ DEAD_LETTERS = Table(
     "dead_letters", ("topic", "partition", "offset"), None,
     ("topic", "partition", "offset", "recorded_at", "origin", "loop", "reason", "message_id", "key_hash"),
 )  # fmt: skip
+CONSENT = Table(
+    "consent_events", ("person_key", "event_id"), None,
+    ("event_id", "person_key", "standing", "purpose", "source", "at", "until", "proof", "origin", "language", "actor"),
+)  # fmt: skip
+NAMES = Table("person_names", ("person_key", "alias_key", "kind"), "at", ("person_key", "alias_key", "kind", "at"))
 TABLES = (
-    MESSAGES, MESSAGE_EVENTS, RUNS, PROGRESS, SLA, NUMBERS, NUMBER_HISTORY, QUEUES, AUDIT, DEAD_LETTERS,
+    CONSENT, NAMES, MESSAGES, MESSAGE_EVENTS, RUNS, PROGRESS, SLA, NUMBERS, NUMBER_HISTORY, QUEUES, AUDIT, DEAD_LETTERS,
 )  # fmt: skip
 
 
@@ -141,7 +151,7 @@ def views_of(placed: Iterable[Placed]) -> set[str]:
             found |= {f"message:{row['subject']}", f"run:{row['subject']}", "overview"}
         elif each.table in (RUNS, PROGRESS, SLA):
             found |= {f"run:{row['run_id']}", "overview"}
-        elif each.table is not NUMBER_HISTORY:  # which only a number's page shows, and that is not live
+        elif each.table not in (NUMBER_HISTORY, CONSENT, NAMES):  # which no live page shows
             found.add("overview")
     return found
 
@@ -237,6 +247,14 @@ def _plain(event: Event, *times: str) -> Row:
     return row | {name: _text(getattr(event, name)) for name in times}
 
 
+def _consent(envelope: Envelope) -> Row:
+    """What was said, without another name by which they said it: here it would outlive that name's erasure."""
+    row = _plain(envelope.event, "at")
+    own = {"actor": row["person_key"]} if row["source"] == OWN_WORD and row["actor"] else {}
+    elsewhere = {"proof": SAID_ELSEWHERE} if row["proof"].startswith(SAID_ELSEWHERE) else {}
+    return row | own | elsewhere
+
+
 def _message(envelope: Envelope) -> Row:
     row = _plain(envelope.event)
     facts = row.pop("facts")
@@ -269,4 +287,6 @@ _PLACES: dict[type[Event], tuple[Table, Callable[[Envelope], Row]]] = {
     NumberEvent: (NUMBER_HISTORY, _number_event),
     QueueState: (QUEUES, lambda e: _plain(e.event, "updated_at")),
     AuditRecord: (AUDIT, lambda e: _plain(e.event)),
+    ConsentEvent: (CONSENT, _consent),
+    PersonAlias: (NAMES, lambda e: _plain(e.event, "at")),
 }

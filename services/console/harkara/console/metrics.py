@@ -32,6 +32,10 @@ LIVE_CLIENTS = Gauge(
     "harkara_console_live_clients",
     "Pages that watch /events now. At the setting's bound, further ones are told to come back later.",
 )
+ERASURES = Counter(
+    "harkara_console_erasures_total",
+    "Persons taken out of the read side, by name; again each time it is filled again. Follows what people ask for.",
+)
 LIVE_DROPPED = Counter(
     "harkara_console_live_dropped_total",
     "Times that a watching page read too slowly and was told to fetch the view instead. Growing fast: a bad network.",

@@ -29,7 +29,7 @@ class Queries:
     """Reads of the console. Every method raises psycopg.OperationalError while Postgres does not answer."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self.pool = pool
 
     async def message(self, message_id: str, home: str | None = None) -> tuple[MessageState, list[Row]] | None:
         """A message's state and its history, oldest first; None where nothing is known of it (or not to this caller).
@@ -43,7 +43,7 @@ class Queries:
             "OR (message_id IS NULL AND wamid = ANY(%s)) ORDER BY at, event_id LIMIT %s",
             (message_id, wamids, HISTORY_LIMIT),
         )
-        state = _state(rows[0]) if rows else _joined(message_id, events)
+        state = state_of(rows[0]) if rows else _joined(message_id, events)
         if state is None or (home is not None and state.home != home):
             return None
         return state, sorted(events, key=_story)
@@ -172,12 +172,13 @@ class Queries:
         )
 
     async def _all(self, statement: Any, parameters: Any = None) -> list[Row]:
-        async with self._pool.connection() as connection:
+        async with self.pool.connection() as connection:
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()
 
 
-def _state(row: Row) -> MessageState:
+def state_of(row: Row) -> MessageState:
+    """The message's state as its row has it."""
     facts = {name: row[name] for name in ("run_id", "producer", "person_key", "category", "received_at")}
     texts = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in facts.items()}
     return MessageState.model_validate(row | {"facts": {name: value for name, value in texts.items() if value}})

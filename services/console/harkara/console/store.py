@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from harkara.console.chain import LINKED, linked
 from harkara.console.core import AUDIT, TABLES, Placed, Row, Table, dead_letter, newest
+from harkara.console.forgetting import Forgetting
 from harkara.console.metrics import DATABASE_UP, DEAD_LETTERS, ROWS, UNREADABLE, WRITE_SECONDS
 from harkara.console.settings import Settings
 
@@ -166,10 +167,15 @@ class Store:
 
     async def _write(self, placed: Sequence[Placed]) -> None:
         async with self._pool.connection() as connection, connection.transaction():
-            for table, rows in newest(placed).items():
+            batch = newest(placed)
+            forgetting = Forgetting(connection, self._pepper)
+            await forgetting.begin(batch)
+            for table, rows in batch.items():
                 if table is AUDIT:
                     rows = await linked(connection, [_storable(each) for each in placed if each.table is AUDIT])
-                await connection.execute(_UPSERTS[table.name], (_json(rows),))
+                kept = await forgetting.kept(table, rows)
+                await connection.execute(_UPSERTS[table.name], (_json(kept),))
+            await forgetting.end(batch)
 
     async def _write_alone(self, each: Placed) -> None:
         try:

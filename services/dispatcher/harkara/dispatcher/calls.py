@@ -1,4 +1,5 @@
-"""The calls of a lane's committed attempts: each checked once more with a connection at hand, each with an outcome."""
+"""The calls of a lane's committed attempts: each checked once more with a connection at hand, and its lease again as
+the first byte leaves; each with an outcome."""
 
 from __future__ import annotations
 
@@ -109,7 +110,7 @@ class Calls:
                 asyncio.get_running_loop().call_later(DURING_CALL_SECONDS, self.failpoints.reach, "during_call")
             return True
 
-        outcome = await self._sent(message, before_call)
+        outcome = await self._sent(message, before_call, lambda: self.clock.monotonic() <= lease_until)
         if outcome == NotSent("lease"):
             outcome = NotSent(refusal)
         self.failpoints.reach("after_answer")
@@ -119,7 +120,7 @@ class Calls:
         self.settled.append(Settled(message.message_id, attempt, outcome))
         self.wake()
 
-    async def _sent(self, message: Message, before_call: Callable[[], bool]) -> Outcome:
+    async def _sent(self, message: Message, before_call: Callable[[], bool], in_time: Callable[[], bool]) -> Outcome:
         number = message.number or ""
         try:
             body, client = body_of(message), self.senders.client(number)
@@ -128,9 +129,9 @@ class Calls:
             return NotSent("invalid")
         try:
             if message.trace is None:
-                return await client.send(number, body, before_call=before_call)
+                return await client.send(number, body, before_call=before_call, in_time=in_time)
             with span("graph.send", message.trace, phone_number_id=number):
-                return await client.send(number, body, before_call=before_call)
+                return await client.send(number, body, before_call=before_call, in_time=in_time)
         except NoToken as error:  # asked for before a connection is
             log.error("token_missing", phone_number_id=number, reason=str(error))
             self.token_lost(number)

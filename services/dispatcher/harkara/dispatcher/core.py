@@ -15,10 +15,21 @@ from harkara.dispatcher import journal
 from harkara.dispatcher.contacts import one_too_many
 from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS, doubt, doubt_is_over
 from harkara.dispatcher.evidence import FALLBACK_KEPT_SECONDS
-from harkara.dispatcher.evolve import order_of, seconds, unplace, wake_number
+from harkara.dispatcher.evolve import unplace, wake_number
 from harkara.dispatcher.fallback import tick_watches
 from harkara.dispatcher.horizon import HORIZON_SECONDS, fingerprint
-from harkara.dispatcher.plan import Go, Over, Surroundings, Wait, calls_allowed, number_obstacle, over, way_of
+from harkara.dispatcher.orders import order_of, seconds
+from harkara.dispatcher.plan import (
+    Go,
+    Over,
+    Surroundings,
+    Wait,
+    calls_allowed,
+    number_obstacle,
+    over,
+    told_of,
+    way_of,
+)
 from harkara.dispatcher.rehearse import rehearse
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.spending import take_place, tend, write_drafts
@@ -74,7 +85,7 @@ def tick(scribe: Scribe, around: Surroundings) -> None:
         scribe.erase(message_id)
         scribe.erase(journal.step_key(message_id))
     state.recent.forget_old(now, ROUND)
-    tick_watches(scribe, around)
+    tick_watches(scribe)
     if state.places.active:
         tend(scribe, around)
     while state.fallbacks and next(iter(state.fallbacks.values())).at + FALLBACK_KEPT_SECONDS <= now:
@@ -137,7 +148,7 @@ def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
         scribe.end(message, way.status, message.attempt + 1, reason=way.reason, order=order)
     elif isinstance(way, Wait):
         if message.status != "held" or message.reason != way.reason or message.until != way.until:
-            scribe.step(message, "held", reason=way.reason, until=way.until)
+            scribe.step(message, "held", reason=way.reason, until=way.until, **told_of(around, message, way))
         else:
             scribe.state.index(message)
     else:
@@ -257,6 +268,7 @@ def recover(scribe: Scribe, around: Surroundings) -> None:
     state = scribe.state
     state.replaying = False
     state.weights, state.recent.rules = around.policy.weights, around.policy.contacts
+    state.accounts = {number: facts.waba_id for number, facts in around.fleet.items()}
     for scope, target in list(state.holds):
         if scope == "number":
             _end_hold_of_number(scribe, around, target)

@@ -16,7 +16,7 @@ from harkara.dispatcher.emitter import Emitter
 from harkara.dispatcher.failpoints import Failpoints
 from harkara.dispatcher.garbage import calm
 from harkara.dispatcher.holds import sharing
-from harkara.dispatcher.kinship import CANCEL, cancel_elsewhere
+from harkara.dispatcher.kinship import CANCEL, cancel_elsewhere, uncancelled
 from harkara.dispatcher.lane import Lane, LaneRefused
 from harkara.dispatcher.lane_log import Broken, Fenced
 from harkara.dispatcher.leases import LeaseReplica
@@ -39,6 +39,7 @@ QUEUE_STATE_SECONDS = 1.0
 MOST_QUEUE_STATES = 100  # at a time, a fiftieth of a core: of 1,000 busy numbers each is shown every ten seconds
 TOKEN_LOOK_SECONDS = 5.0
 RETAKE_SECONDS = 1.0
+CANCELS_AT_ONCE = 100  # of a person known by two names some 20 us each; a lane may remember a week's
 FENCED_PAUSE_SECONDS = 12.0  # above the session timeout: whoever fenced us is the owner, or the group gives it back
 
 log = structlog.get_logger()
@@ -192,8 +193,7 @@ class Dispatcher:
                 offsets = await (lane.take() if fresh else lane.resume())
                 self._taken.add(lane.partition)
                 self._remind_of_leases(lane.partition)
-                for person_key in lane.state.cancelled_recipients():  # links may have come that the journal knows not
-                    lane.changed(cancel_elsewhere, person_key)
+                await self._join_cancels(lane)
                 metrics.LANES.set(len(self._taken))
                 self._membership.fetch(lane.partition, offsets)
                 await lane.work()
@@ -218,6 +218,16 @@ class Dispatcher:
                 self._lanes.pop(lane.partition, lane).abandon()
                 return
             await asyncio.sleep(pause)
+
+    async def _join_cancels(self, lane: Lane) -> None:
+        """Links may have come that the journal knows not. Nothing of the lane is called yet; other lanes go on."""
+        for count, person_key in enumerate(lane.state.cancelled_recipients()):
+            if count % CANCELS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if lane.leaving:
+                return
+            if uncancelled(lane.state, self._shop.around, person_key):
+                lane.changed(cancel_elsewhere, person_key)
 
     def _remind_of_leases(self, partition: int) -> None:
         """A lane knows from its journal what it spent, not what it was granted and never used: that goes back."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from harkara.contracts.commands import SendCommand
 from harkara.dispatcher.evidence import settle_by_evidence
+from harkara.dispatcher.fallback import end_accepted
 from harkara.dispatcher.plan import Surroundings, is_cancelled
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import Message
@@ -40,17 +41,18 @@ def doubt_is_over(scribe: Scribe, around: Surroundings, message: Message) -> Non
     life = scribe.now < message.expires_at and message.spent < around.policy.max_attempts
     quiet = scribe.now >= message.called_at + quarantine_seconds(around)
     sure = may and wanted and life and quiet and not message.resent and not is_cancelled(scribe.state, message)
-    if sure and _channel_healthy(scribe, around, message):
+    if sure and _channel_healthy(scribe, message):
         scribe.step(message, "queued", resent=True, reason="resend_granted")
     else:
         scribe.step(message, "unknown", reason="no_echo")
 
 
 def resolve(scribe: Scribe, around: Surroundings, message: Message, command: SendCommand) -> None:
-    """An operator's word on a message in doubt: `sent`, `resend` or `drop`. A resend is a new attempt with a number of
-    its own, and begins only when the older call has surely ended."""
+    """An operator's word on a message in doubt: `sent`, `resend` or `drop`. One that was sent is followed like any that
+    Meta took: whether it was delivered is not known. A resend is a new attempt with a number of its own, and begins
+    only when the older call has surely ended."""
     if command.resolution == "sent":
-        scribe.end(message, "submitted", message.attempt, wamid=command.wamid, reason="resolved_by_operator")
+        end_accepted(scribe, message, wamid=command.wamid, reason="resolved_by_operator")
     elif command.resolution == "drop":
         scribe.end(message, "unknown", message.attempt, reason="dropped_by_operator")
     else:
@@ -66,13 +68,7 @@ def quarantine_seconds(around: Surroundings) -> float:
     return around.policy.lease_seconds + around.policy.request_timeout_seconds + RESEND_MARGIN_SECONDS
 
 
-def _channel_healthy(scribe: Scribe, around: Surroundings, message: Message) -> bool:
+def _channel_healthy(scribe: Scribe, message: Message) -> bool:
     """A status of the same account, newer than the attempt, was processed a short time ago: an echo would have come."""
-    own = around.fleet.get(message.number or "")
-    for facts in around.fleet.values() if own is not None else ():
-        lane = scribe.state.numbers.get(facts.phone_number_id)
-        if lane is not None and own is not None and facts.waba_id == own.waba_id:
-            seen_lately = lane.status_seen_at >= scribe.now - CHANNEL_FRESH_SECONDS
-            if lane.status_at > message.called_at and seen_lately:
-                return True
-    return False
+    channel = scribe.state.channel(message.number or "")
+    return channel.status_at > message.called_at and channel.read_at >= scribe.now - CHANNEL_FRESH_SECONDS

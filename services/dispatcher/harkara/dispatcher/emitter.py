@@ -1,25 +1,42 @@
-"""Writes the events that the journal implies: an ordinary idempotent producer, every acknowledgement awaited."""
+"""Writes the events that the journal implies: an ordinary idempotent producer, every acknowledgement awaited.
+
+An event that the broker refuses for what it is (a time that its topic does not take) would be written again by every
+owner to come, and refused again: it goes to its topic's DLQ, with the reason. The broker refuses the whole batch with
+it and does not say which it was, so each of these is written once more, alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
-from confluent_kafka import KafkaError, Message, Producer
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from harkara.contracts.envelope import Headers, encode
 from harkara.contracts.event import epoch_ms
 from harkara.contracts.partition import partition_for
-from harkara.contracts.topics import LARGEST_RECORD_BYTES, Topic
+from harkara.contracts.topics import LARGEST_RECORD_BYTES, QUARANTINED, Topic
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.settings import Settings
+from harkara.runtime.clock import Clock, SystemClock
+
+REFUSALS = frozenset({KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP})
+"""What the broker says of a batch with a record in it that it will never take."""
+FRESH_SECONDS = 600.0
+"""An event younger than that by our own clock, and yet refused for its time: the clock is wrong, and so would be every
+event to come. The process ends instead of putting all of them aside while it goes on sending."""
+_DLQS = frozenset(topic.name for topic in QUARANTINED)
+
+log = structlog.get_logger()
 
 
 class NotWritten(Exception):
-    """The broker refused an event for good: the process ends, and the next owner writes what is missing."""
+    """An event could not be written: the process ends, and the next owner writes what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +83,11 @@ class Emitter:
 
     name = "emitter"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
+        self._clock = clock or SystemClock()
         self._producer: Producer | None = None
+        self._alone: Producer | None = None
         self._stopping = False
 
     def ready(self) -> str | None:
@@ -106,26 +125,50 @@ class Emitter:
         return batch.done
 
     def _send(self, producer: Producer, emission: Emission, batch: _Batch) -> None:
-        at = instant(emission.at)
-        value, headers = encode(
-            emission.event,
-            event_id=emission.id,
-            source="dispatcher",
-            time=at,
-            subject=emission.subject,
-            traceparent=emission.trace,
-        )
-        if emission.dlq_reason is not None:
-            headers += [("dlq-reason", emission.dlq_reason.encode()), ("dlq-loop", b"dispatcher")]
+        self._produce(producer, emission, partial(self._told, emission, batch))
+
+    def _produce(
+        self, producer: Producer, emission: Emission, told: Callable[[KafkaError | None, Message], None]
+    ) -> None:
+        value, headers = _encoded(emission)
         producer.produce(
             self._settings.kafka.topic(emission.topic),
             value,
             emission.key,
             partition_for(emission.partition_key, self._settings.partitions),
-            batch.acknowledged,
-            timestamp=epoch_ms(at),
+            told,
+            timestamp=epoch_ms(instant(emission.at)),
             headers=[*headers],
         )
+
+    def _told(self, emission: Emission, batch: _Batch, error: KafkaError | None, message: Message) -> None:
+        """librdkafka's callback, in the polling thread. One of a refused batch is written alone."""
+        if error is None or error.code() not in REFUSALS:
+            batch.acknowledged(error, message)
+            return
+        if self._alone is None:
+            self._alone = Producer(self._options() | {"batch.num.messages": 1})
+        try:
+            self._produce(self._alone, emission, partial(self._told_alone, emission, batch))
+        except (BufferError, KafkaException):
+            batch.acknowledged(error, message)
+
+    def _told_alone(self, emission: Emission, batch: _Batch, error: KafkaError | None, message: Message) -> None:
+        """As `_told`: now it is this one that is refused. Without a DLQ nothing is passed over."""
+        producer, topic = self._producer, emission.topic
+        refused = error is not None and error.code() in REFUSALS and topic.name in _DLQS
+        if error is None or not refused or producer is None or self._by_our_clock(error, emission):
+            batch.acknowledged(error, message)
+            return
+        log.error("event_refused", topic=topic.name, event_id=emission.id, reason=error.name())
+        value, headers = _encoded(emission)
+        partition = partition_for(emission.partition_key, self._settings.partitions)
+        reason = f"the broker refused it: {error.name()}"
+        self._quarantine(producer, Quarantined(topic, partition, emission.key.encode(), value, headers, reason), batch)
+
+    def _by_our_clock(self, error: KafkaError, emission: Emission) -> bool:
+        fresh = emission.at > self._clock.now().timestamp() - FRESH_SECONDS
+        return fresh and error.code() == KafkaError.INVALID_TIMESTAMP
 
     def _quarantine(self, producer: Producer, record: Quarantined, batch: _Batch) -> None:
         about: Headers = [("dlq-reason", record.reason.encode()), ("dlq-loop", b"dispatcher")]
@@ -143,7 +186,11 @@ class Emitter:
         assert producer is not None
         while not self._stopping:
             producer.poll(0.5)
-        producer.flush(5.0)
+            if self._alone is not None:
+                self._alone.poll(0)
+        for each in (producer, self._alone, producer):  # what is written alone may lead to one for a DLQ
+            if each is not None:
+                each.flush(5.0)
 
     def _options(self) -> dict[str, object]:
         return self._settings.kafka.librdkafka_options() | {
@@ -155,3 +202,17 @@ class Emitter:
             "client.id": f"dispatcher-{self._settings.instance}-events",
             "log_level": 3,
         }
+
+
+def _encoded(emission: Emission) -> tuple[bytes, Headers]:
+    value, headers = encode(
+        emission.event,
+        event_id=emission.id,
+        source="dispatcher",
+        time=instant(emission.at),
+        subject=emission.subject,
+        traceparent=emission.trace,
+    )
+    if emission.dlq_reason is not None:
+        headers += [("dlq-reason", emission.dlq_reason.encode()), ("dlq-loop", b"dispatcher")]
+    return value, headers

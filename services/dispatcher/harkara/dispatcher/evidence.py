@@ -41,37 +41,47 @@ def take_echo(
         _after_the_end(scribe, message_id, seen, failed_code, reached=reached)
     elif not 1 <= attempt <= message.attempt:
         return
-    elif not reached and _is_known_to_have_failed(message, attempt):
+    elif not reached and attempt in message.undelivered:
         return  # what goes now goes because of that; a status that comes again, or late, must not end it
-    elif failed_code is not None and attempt < message.attempt and not message.waiting:
-        return  # the older one reached nobody; the newer one's fate is still open
+    elif failed_code is not None and attempt < message.attempt and _goes_on(message):
+        _unsee(scribe, message, attempt)  # the older one reached nobody; the newer one's fate is still open
     elif message.status == "attempting" and attempt < message.attempt:
-        if message.seen is None:
-            data = {"attempt": attempt, "wamid": wamid, "number": number}
-            scribe.write(journal.seen_key(message_id), "seen", message.home, data)
+        _see(scribe, message, Seen(attempt, wamid, number, reached))
     elif failed_code is not None and message.seen is not None:
         settle_by_evidence(scribe, message, message.seen)  # the newer one reached nobody; the older is with Meta
     elif failed_code == WINDOW_CLOSED and message.can_reroute:
         if not message.template_only:
-            scribe.step(message, "queued", template_only=True, code=failed_code, reason=f"meta_{failed_code}")
+            facts = {"template_only": True, "refused": attempt, "code": failed_code}
+            scribe.step(message, "queued", reason=f"meta_{failed_code}", **facts)
     else:
         settle_by_evidence(scribe, message, seen, reached=reached)
         follow(scribe, message_id, seen, failed_code, reached=reached)
 
 
-def _is_known_to_have_failed(message: Message, attempt: int) -> bool:
-    """Whether Meta has this attempt and did not deliver it: the fallback stands in for it, or it was the text whose
-    template waits to be called."""
-    text = message.waiting and message.template_only and message.form != "template" and attempt == message.attempt
-    return text or attempt == message.traits.instead_of
+def _goes_on(message: Message) -> bool:
+    """Whether the newest attempt is under way or in doubt, or another one goes in its place."""
+    return not message.waiting or message.attempt in message.undelivered
+
+
+def _see(scribe: Scribe, message: Message, seen: Seen) -> None:
+    """Meta has an older attempt while a newer one's call is under way: kept until that call has ended. The first one
+    counts, but for a delivery, which counts more."""
+    if message.seen is None or (seen.reached and not message.seen.reached):
+        data = {name: value for name, value in seen._asdict().items() if value}
+        scribe.write(journal.seen_key(message.message_id), "seen", message.home, data)
+
+
+def _unsee(scribe: Scribe, message: Message, attempt: int) -> None:
+    """What Meta had of this attempt it did not deliver: the newer one is all that is left of the message."""
+    if message.seen is not None and message.seen.attempt == attempt and not message.seen.reached:
+        scribe.erase(journal.seen_key(message.message_id))
 
 
 def _note_channel(scribe: Scribe, number: str | None, at: float, failed_code: int | None) -> None:
     """What a status says of its number, whatever its message: webhooks arrive, and perhaps that it is too fast."""
     if number is None:
         return
-    lane = scribe.state.number(number)
-    lane.status_at, lane.status_seen_at = max(lane.status_at, at), scribe.now
+    scribe.state.heard_of(number, at, scribe.now)
     if failed_code:
         slow_down_told(scribe, number, failed_code, at)
 
@@ -132,6 +142,7 @@ def _go_on_as_template(scribe: Scribe, message_id: str, seen: Seen, failed_code:
     del scribe.state.fallbacks[message_id]  # whatever the status says, the first one decides; it is not asked again
     if failed_code == WINDOW_CLOSED:
         again = {"attempt": fallback.attempt, "spent": fallback.spent, "template_only": True, "resent": fallback.resent}
+        again["refused"] = fallback.attempt
         reason = f"meta_{failed_code}"
         data = {"order": fallback.order, "status": "queued", "again": again, "reason": reason, "trace": fallback.trace}
         scribe.write(message_id, "order", fallback.order["home"], data)

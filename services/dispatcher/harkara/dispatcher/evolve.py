@@ -6,25 +6,21 @@ has written here, and guessing could send twice.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from datetime import datetime
-from functools import lru_cache
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from harkara.contracts.intents import Form
 from harkara.dispatcher.counted import recall
 from harkara.dispatcher.horizon import HORIZON_SECONDS
-from harkara.dispatcher.journal import NOT_SENT, Entry, instant, message_id_of
-from harkara.dispatcher.message import Course, Hours, Traits, other_names
+from harkara.dispatcher.journal import NOT_SENT, Entry, message_id_of
+from harkara.dispatcher.message import Course
+from harkara.dispatcher.orders import message_of, seconds
 from harkara.dispatcher.plan import PATIENCE_SECONDS
-from harkara.dispatcher.sealed import seal
-from harkara.dispatcher.state import Candidate, Fallback, Given, Hold, LaneState, Message, Paused, Seen, Taken
+from harkara.dispatcher.sealed import repacked
+from harkara.dispatcher.state import Fallback, Given, Hold, LaneState, Message, Paused, Seen, Taken
 from harkara.policy.throttle import Cut
 
 UNKNOWN_KEPT_SECONDS = HORIZON_SECONDS  # how long an operator may still resolve a message of unknown fate
-MEDIA = frozenset({"image", "video", "audio", "document", "sticker"})
-CONTENT = ("to", "user_id", "session", "template", "answers", "fallback", "instead_of", "marks")
 SHALLOW = 5_000  # live messages of a lane, 1 MB: up to here an order is not packed, it goes out in some seconds
 MOST_FALLBACKS = 20_000  # about 20 MB; beyond it the oldest text is not followed any more, as if its status had come
 
@@ -48,10 +44,24 @@ def evolve(state: LaneState, entry: Entry) -> LaneState:
     return state
 
 
+def replay(state: LaneState, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Apply a journal, entry by entry. An order is packed when SHALLOW more have come and it still waits: most have
+    ended by then, and packing is a fifth of what reading one back costs. Raises UnknownKind."""
+    young: deque[str] = deque()
+    for entry in entries:
+        evolve(state, entry)
+        if entry.kind == "order":
+            young.append(entry.key)
+            waiting = state.messages.get(young.popleft()) if len(young) > SHALLOW else None
+            if waiting is not None:
+                waiting.sealed = repacked(waiting.sealed)
+        yield entry
+
+
 def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """{order: a DispatchOrder's JSON, status: queued or scheduled, trace: traceparent or null, again: of a message
-    that had ended and goes on: {attempt, spent, template_only, resent}}"""
-    message = message_of(data["order"], entry.seq, data.get("trace"), packed=len(state.messages) >= SHALLOW)
+    that had ended and goes on: {attempt, spent, template_only, resent, refused}}"""
+    message = message_of(data["order"], entry.seq, data.get("trace"), packed=_deep(state))
     message.status = data["status"]
     if "again" in data:
         state.horizon.discard(message.message_id)
@@ -59,13 +69,29 @@ def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         again = data["again"]
         message.attempt = again["attempt"]
         message.course = Course(
-            spent=again["spent"], template_only=again.get("template_only", False), resent=again.get("resent", False)
+            spent=again["spent"],
+            template_only=again.get("template_only", False),
+            resent=again.get("resent", False),
+            refused=_refused(again, 0),
         )
     if message.status == "scheduled":
         message.until = seconds(data["order"]["not_before"])
     message.priority = state.priority_of(message)
     state.add(message)
     state.index(message)
+
+
+def _refused(said: dict[str, Any], known: int) -> int:
+    """The text that Meta refused and a template stands in for. A version that did not write it down meant the newest
+    attempt, until that was the template; then what was `known` stands."""
+    text = said.get("template_only") and said.get("form") != "template"
+    told: int = said.get("refused", said["attempt"] if text else known)
+    return told
+
+
+def _deep(state: LaneState) -> bool:
+    """Whether an order that comes now may wait long; `replay` finds that out by itself."""
+    return len(state.messages) >= SHALLOW and not state.replaying
 
 
 def _step(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
@@ -86,6 +112,7 @@ def _step(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         data.get("template_only", False),
         data.get("resent", False),
         data.get("swapped"),
+        _refused(data, message.course.refused),
     )
     state.leave_queue(message)
     if message.status == "unknown":
@@ -116,16 +143,16 @@ def _throttle(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
 
 
 def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
-    """{status, attempt, hash, number, instead_of, ...what the lifecycle event says}"""
+    """{status, attempt, hash, number, instead_of, refused, ...what the lifecycle event says}"""
     message_id = message_id_of(entry.key)
     message = state.messages.get(message_id)
     if message is not None:
         state.drop(message)
     state.horizon.add(message_id, entry.at, data["status"], data["attempt"], data["hash"])
     number, submitted = data.get("number"), data["status"] == "submitted"
-    if data.get("resent") or "instead_of" in data:
+    if data.get("resent") or "instead_of" in data or "refused" in data:
         attempts = (data["event_attempt"],) if submitted else ()
-        state.taken[message_id] = Taken(entry.home, attempts, data.get("instead_of", 0))
+        state.taken[message_id] = Taken(entry.home, attempts, data.get("instead_of", 0), data.get("refused", 0))
     if not submitted:
         return
     if number is not None:
@@ -140,14 +167,14 @@ def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
 
 
 def _seen(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
-    """{attempt, wamid, number}: Meta has an older attempt while the newest one's call is under way; or the first
-    attempt of a message that had ended as unknown"""
+    """{attempt, wamid, number, reached}: Meta has an older attempt while the newest one's call is under way; or the
+    first attempt of a message that had ended as unknown"""
     message = state.messages.get(message_id_of(entry.key))
     if message is None:
         _duplicate(state, entry, data)
     else:
         state.remember(entry.key, entry.at)
-        message.seen = Seen(data["attempt"], data.get("wamid"), data.get("number"))
+        message.seen = Seen(data["attempt"], data.get("wamid"), data.get("number"), data.get("reached", False))
 
 
 def _duplicate(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
@@ -156,7 +183,7 @@ def _duplicate(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     message_id = message_id_of(entry.key)
     taken = state.taken.get(message_id)
     if taken is not None:
-        state.taken[message_id] = Taken(taken.home, (*taken.attempts, data["attempt"]))
+        state.taken[message_id] = taken._replace(attempts=(*taken.attempts, data["attempt"]))
 
 
 def _watch(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
@@ -255,28 +282,36 @@ _KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
 def _tombstone(state: LaneState, entry: Entry) -> None:
     """The key is forgotten. A step's or conflict's tombstone says nothing that its order's does not."""
     state.papers.pop(entry.key, None)
-    if entry.key.endswith("/w") and state.watches.remove(message_id_of(entry.key)):
-        return
-    if entry.key.startswith("hold/"):
-        _, scope, target = entry.key.split("/", 2)
-        state.holds.pop((scope, target), None)
-        if scope == "number" and not state.replaying:
-            wake_number(state, target)
-    elif entry.key.startswith("auth/"):
-        state.auth_failures.pop(entry.key.partition("/")[2], None)
-    elif entry.key.startswith("cancel/"):
-        _, kind, target = entry.key.split("/", 2)
-        state.cancels.pop((kind, target), None)
-    elif entry.key.startswith("priority/") and entry.key.count("/") == 2:  # "priority" may be a message's id
-        _, kind, target = entry.key.split("/", 2)
-        state.priorities.pop((kind, target), None)
-    elif entry.key.startswith("pause/"):
-        state.pauses.pop(entry.key.partition("/")[2], None)
-    elif entry.key.startswith("command/"):
-        state.commands.discard(entry.key)
-    elif "/" not in entry.key:
+    first, _, rest = entry.key.partition("/")
+    if not rest:
         state.horizon.discard(entry.key)
         state.taken.pop(entry.key, None)
+    elif rest == "w" and state.watches.remove(first):
+        return
+    elif rest == "e" and first in state.messages:
+        state.messages[first].seen = None
+    else:
+        _forget_word(state, first, rest)
+
+
+def _forget_word(state: LaneState, kind: str, rest: str) -> None:
+    """A hold or a command, or what is remembered of a number; `kind` may be a message's id too, then nothing is."""
+    what, _, target = rest.partition("/")
+    match kind:
+        case "hold":
+            state.holds.pop((what, target), None)
+            if what == "number" and not state.replaying:
+                wake_number(state, target)
+        case "auth":
+            state.auth_failures.pop(rest, None)
+        case "cancel":
+            state.cancels.pop((what, target), None)
+        case "priority":
+            state.priorities.pop((what, target), None)
+        case "pause":
+            state.pauses.pop(rest, None)
+        case "command":
+            state.commands.discard(f"command/{rest}")
 
 
 def wake_number(state: LaneState, number: str) -> None:
@@ -298,102 +333,3 @@ def _unplace(state: LaneState, number: str) -> None:
 def unplace(state: LaneState, number: str) -> None:
     """As after a hold, for what an outside state forbids."""
     _unplace(state, number)
-
-
-def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bool = True) -> Message:
-    """The live message of a DispatchOrder's JSON; `packed`: it may wait long, and is to be small."""
-    template = order.get("template")
-    names = (*CONTENT, "dry_run", "not_before") if order.get("dry_run") else CONTENT
-    content = {name: order[name] for name in names if order.get(name) is not None}
-    return Message(
-        order["message_id"],
-        seq,
-        order["person_key"],
-        order["priority"],
-        _shared(tuple([_candidate(each) for each in order["plan"]])),
-        _traits(
-            order["home"],
-            order["category"],
-            order["producer"],
-            None if template is None else f"{template['name']}:{template['language']}",
-            order.get("run_id"),
-            order.get("duplicate_ok", False),
-            order["policy_version"],
-            _has_media(order.get("session")) or _has_media(template),
-            order.get("answers") is not None,
-            _hours(tuple((each["start"], each["end"]) for each in order["hours"])) if "hours" in order else (),
-            order.get("dry_run", False),
-            _backups(template),
-            falls_back="fallback" in order,
-            instead_of=order.get("instead_of", 0),
-        ),
-        seal(order["intent_hash"], trace, content, packed=packed),
-        seconds(order["received_at"]),
-        seconds(order["expires_at"]),
-        other=other_names(order),
-    )
-
-
-def order_of(message: Message) -> dict[str, Any]:
-    """The JSON of the DispatchOrder that a live message was made of."""
-    order = {
-        "message_id": message.message_id,
-        "home": message.home,
-        "intent_hash": message.intent_hash,
-        "person_key": message.person_key,
-        "line": None if message.line == message.person_key else message.line,
-        "also_key": None if message.other is None else message.other.also,
-        "category": message.category,
-        "priority": message.priority,
-        "producer": message.producer,
-        "plan": [
-            {"phone_number_id": number, "form": form, "valid_until": None if until is None else _iso(until)}
-            for number, form, until in message.plan
-        ],
-        "run_id": message.run_id,
-        "expires_at": _iso(message.expires_at),
-        "received_at": _iso(message.received_at),
-        "duplicate_ok": message.duplicate_ok,
-        "hours": [{"start": _iso(start), "end": _iso(end)} for start, end in message.hours] or None,
-        "policy_version": message.policy_version,
-    }
-    return {name: value for name, value in (order | message.content).items() if value is not None}
-
-
-def _backups(template: dict[str, Any] | None) -> tuple[str, ...]:
-    """The keys of the template in its other languages, the best first."""
-    others = () if template is None else template.get("variants") or ()
-    return tuple(f"{template['name']}:{each['language']}" for each in others) if template is not None else ()
-
-
-def _iso(at: float) -> str:
-    return instant(at).isoformat()
-
-
-def _has_media(content: dict[str, Any] | None) -> bool:
-    """A file by itself, or as a template's header."""
-    return content is not None and (content["type"] in MEDIA or isinstance(content.get("header"), dict))
-
-
-_traits = lru_cache(maxsize=4096)(Traits)
-
-
-@lru_cache(maxsize=4096)  # plans without an end are the same for a whole run: 120 bytes less a message
-def _shared(plan: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    return plan
-
-
-@lru_cache(maxsize=4096)  # a run's recipients in one zone have the same
-def _hours(told: tuple[tuple[str, str], ...]) -> tuple[Hours, ...]:
-    return tuple(Hours(seconds(start), seconds(end)) for start, end in told)
-
-
-def _candidate(each: dict[str, Any]) -> Candidate:
-    until = each.get("valid_until")
-    form: Form = "template" if each["form"] == "template" else "session"
-    return Candidate(sys.intern(each["phone_number_id"]), form, None if until is None else seconds(until))
-
-
-def seconds(instant: str) -> float:
-    """An ISO instant of the wire as Unix seconds."""
-    return datetime.fromisoformat(instant).timestamp()

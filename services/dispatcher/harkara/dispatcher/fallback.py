@@ -13,8 +13,7 @@ from math import floor
 from typing import Any
 
 from harkara.dispatcher import journal
-from harkara.dispatcher.evolve import order_of
-from harkara.dispatcher.plan import Surroundings
+from harkara.dispatcher.orders import order_of
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import LaneState, Message, Seen
 from harkara.dispatcher.watch import Watch
@@ -23,6 +22,14 @@ from harkara.graph_api.errors import ErrorPolicy, policy_for
 STARTED, NOT_WATCHED = "fallback_content", "fallback_not_watched"
 QUIET_LOOK_SECONDS = 60.0  # while no status of its account comes: whether one does is known within a minute
 DUE_PER_ROUND = 500  # as many as a round decides of anything else
+
+
+def end_accepted(scribe: Scribe, message: Message, **facts: Any) -> None:
+    """The newest attempt is with Meta, as its answer or an operator says. A text keeps its order for a while where a
+    template could follow: Meta may yet find the service window closed, and says so by a status (131047)."""
+    if message.can_reroute:
+        facts |= {"order": order_of(message), "spent": message.spent}
+    end_submitted(scribe, message, message.attempt, **facts)
 
 
 def end_submitted(scribe: Scribe, message: Message, attempt: int, *, reached: bool = False, **facts: Any) -> None:
@@ -98,7 +105,7 @@ def mends(policy: ErrorPolicy, fallback: dict[str, Any]) -> bool:
     return False
 
 
-def tick_watches(scribe: Scribe, around: Surroundings) -> None:
+def tick_watches(scribe: Scribe) -> None:
     """Watches whose time is over, and fallbacks that go because nothing was delivered. Those wait while no status of
     the account has come since: an edge that is down must not send everything twice."""
     watches, now = scribe.state.watches, scribe.now
@@ -109,7 +116,7 @@ def tick_watches(scribe: Scribe, around: Surroundings) -> None:
             scribe.erase(journal.watch_key(watch.message_id))
         elif watch.after is None or now < watch.after:
             watches.put_off(watch, watch.until if watch.after is None else watch.after)
-        elif not _heard_since(scribe.state, around, watch):
+        elif not _heard_since(scribe.state, watch):
             watches.put_off(watch, now + QUIET_LOOK_SECONDS)
         else:
             scribe.erase(journal.watch_key(watch.message_id))
@@ -117,22 +124,17 @@ def tick_watches(scribe: Scribe, around: Surroundings) -> None:
             _begin(scribe, order, watch.attempt, watch.trace, late(watch.attempt, order["fallback"]), resent=True)
 
 
-def _heard_since(state: LaneState, around: Surroundings, watch: Watch) -> bool:
+def _heard_since(state: LaneState, watch: Watch) -> bool:
     """Whether a status of the number's account has been read that is not older than the sending. Meta writes whole
     seconds, so one of the same second counts."""
-    own = around.fleet.get(watch.number)
-    return own is not None and any(
-        state.numbers[number].status_at >= floor(watch.since)
-        for number, facts in around.fleet.items()
-        if facts.waba_id == own.waba_id and number in state.numbers
-    )
+    return state.channel(watch.number).status_at >= floor(watch.since)
 
 
 def reached_nobody(state: LaneState, message_id: str, seen: Seen, *, reached: bool) -> bool:
-    """Whether a status (or late answer) of the attempt that the fallback stands in for says nothing new: that Meta has
+    """Whether a status (or late answer) of an attempt that another one stands in for says nothing new: that Meta has
     it is known, and only a delivery makes it a second one. `message_id` has ended."""
     taken = state.taken.get(message_id)
-    return taken is not None and taken.instead_of == seen.attempt and not reached
+    return taken is not None and seen.attempt in (taken.instead_of, taken.refused) and not reached
 
 
 def because(attempt: int, policy: ErrorPolicy) -> dict[str, str]:
@@ -159,11 +161,12 @@ def _begin(
     content = {name: fallback[name] for name in ("session", "template") if fallback.get(name) is not None}
     kept = {name: value for name, value in order.items() if name not in ("session", "template", "fallback")}
     goes_on = kept | content | {"plan": fallback["plan"], "instead_of": attempt}
-    text = why.pop("text")
+    text, taken = why.pop("text"), scribe.state.taken.get(order["message_id"])
+    refused = {} if taken is None or not taken.refused else {"refused": taken.refused}
     data = {
         "order": goes_on,
         "status": "queued",
-        "again": {"attempt": attempt, "spent": 0, "resent": resent},
+        "again": {"attempt": attempt, "spent": 0, "resent": resent} | refused,
         "reason": STARTED,
         "text": text,
         "details": why,

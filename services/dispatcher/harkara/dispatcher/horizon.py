@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 HORIZON_SECONDS = 7 * 86_400
+FORGOTTEN_AFTER_SECONDS = HORIZON_SECONDS + 70.0
+"""Seven days, and as long as a call may begin and last after its attempt was journaled (lease at most 5 s, time-out
+60 s, margin): a contact counts for so much longer than its cap's span, which is seven days at most."""
 GENERATION_SECONDS = 6 * 3600
 _PACK = struct.Struct(">8sBH")
 ENDS = ("submitted", "failed_unsent", "cancelled", "expired", "unknown", "rehearsed")
@@ -53,7 +56,7 @@ class Horizon:
     def forget_old(self, now: float, limit: int) -> Iterator[str]:
         """Up to `limit` message ids whose seven days are over; they are forgotten here, their journal keys may go."""
         for number in sorted(self._generations):
-            if (number + 1) * GENERATION_SECONDS + HORIZON_SECONDS > now:
+            if (number + 1) * GENERATION_SECONDS + FORGOTTEN_AFTER_SECONDS > now:
                 return
             generation = self._generations[number]
             while generation and limit > 0:
@@ -66,7 +69,7 @@ class Horizon:
     def next_forget(self) -> float | None:
         """When the oldest generation may go, in Unix seconds."""
         oldest = min(self._generations, default=None)
-        return None if oldest is None else (oldest + 1) * GENERATION_SECONDS + HORIZON_SECONDS
+        return None if oldest is None else (oldest + 1) * GENERATION_SECONDS + FORGOTTEN_AFTER_SECONDS
 
     def discard(self, message_id: str) -> None:
         """Forget one message (its tombstone was read)."""

@@ -25,7 +25,7 @@ from harkara.contracts.topics import (
     Topic,
 )
 from harkara.dispatcher.emitter import Quarantined
-from harkara.dispatcher.evolve import seconds
+from harkara.dispatcher.orders import seconds
 from harkara.runtime.settings import KafkaSettings
 
 INPUTS: tuple[Topic, ...] = (DISPATCH_ORDERS_URGENT, SEND_COMMANDS, MESSAGE_LIFECYCLE, DISPATCH_ORDERS)

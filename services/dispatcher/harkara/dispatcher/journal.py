@@ -27,6 +27,7 @@ Steps, ends and orders that go on say in `contact` which attempts of the message
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
@@ -145,6 +146,11 @@ def encoded(entry: Entry) -> tuple[bytes | None, Headers]:
     return value, headers
 
 
+@lru_cache(maxsize=64)  # the entries of a round have one instant
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
 def decoded(key: bytes, value: bytes | None) -> Entry:
     """An entry as it was committed. Raises ValueError for bytes that no lane wrote: the lane must not guess."""
     name = key.decode()
@@ -155,7 +161,7 @@ def decoded(key: bytes, value: bytes | None) -> Entry:
         name,
         int(record["seq"]),
         record["kind"],
-        datetime.fromisoformat(record["at"]).timestamp(),
+        _seconds(record["at"]),
         record["home"],
         record["data"],
     )

@@ -30,11 +30,17 @@ def lined(order: dict[str, Any], state: LaneState, around: Surroundings) -> dict
 def cancel_elsewhere(scribe: Scribe, around: Surroundings, target: str) -> None:
     """A cancel of what is for a person, written under every other name for whom what is said under `target` counts: at
     the command, and when a link between two names comes after it. Where there is no such cancel nothing happens."""
-    at = scribe.state.cancels.get((CANCEL, target))
+    at = scribe.state.cancels.get((CANCEL, target), 0.0)
+    for name in uncancelled(scribe.state, around, target):
+        data = {"at": at, "actor": "dispatcher", "note": f"said of another name of the person, {target}"}
+        scribe.write(journal.cancel_key(CANCEL, name), "cancel", name, data)
+
+
+def uncancelled(state: LaneState, around: Surroundings, target: str) -> list[str]:
+    """The other names under which the cancel for `target` counts and is not known yet."""
+    at = state.cancels.get((CANCEL, target))
     if at is None:
-        return
-    for name in around.links.kin(target)[1:]:
-        until_ms = around.links.names(name).get(packed(target), -1)
-        if epoch_ms(instant(at)) <= until_ms and scribe.state.cancels.get((CANCEL, name), 0.0) < at:
-            data = {"at": at, "actor": "dispatcher", "note": f"said of another name of the person, {target}"}
-            scribe.write(journal.cancel_key(CANCEL, name), "cancel", name, data)
+        return []
+    unknown = [name for name in around.links.kin(target)[1:] if state.cancels.get((CANCEL, name), 0.0) < at]
+    said_ms = epoch_ms(instant(at)) if unknown else 0
+    return [name for name in unknown if said_ms <= around.links.names(name).get(packed(target), -1)]

@@ -18,9 +18,9 @@ from harkara.contracts.topics import QUEUE_STATE
 from harkara.dispatcher import metrics
 from harkara.dispatcher.calls import Calls
 from harkara.dispatcher.commands import take_command
-from harkara.dispatcher.core import place_waiting, recover, start_calls, take_order, tick
+from harkara.dispatcher.core import ROUND, place_waiting, recover, start_calls, take_order, tick
 from harkara.dispatcher.evidence import take_echo
-from harkara.dispatcher.evolve import evolve
+from harkara.dispatcher.evolve import replay
 from harkara.dispatcher.garbage import RECOVERIES
 from harkara.dispatcher.holds import hold_barred
 from harkara.dispatcher.inbound import hear
@@ -146,8 +146,7 @@ class Lane:
         state = LaneState(limits={n: facts.limits for n, facts in self._shop.around.fleet.items()})
         mark = self._log.emitted()
         pending: deque[Entry] = deque()
-        for entry in self._log.read():
-            evolve(state, entry)
+        for entry in replay(state, self._log.read()):
             if entry.data is not None and entry.seq > mark:
                 pending.append(entry)
         self._pending = deque(entry for entry in pending if entry.seq > state.emitted)
@@ -256,7 +255,7 @@ class Lane:
                     take_echo(scribe, message_id, attempt, wamid, number, at, failed_code, reached=reached)
         if any(entry.kind == "order" for entry in scribe.entries):
             self._shop.failpoints.reach("after_intake")
-        while self._changed:
+        for _ in range(min(len(self._changed), ROUND)):
             take, name = self._changed.pop()
             take(scribe, around, name)
         tick(scribe, around)
@@ -329,7 +328,10 @@ class Lane:
         return due is not None and waits and (self._leaving or self._now() >= due)
 
     def _may_call(self) -> bool:
-        return not self._leaving and self._shop.fresh()
+        """Not before every change is taken in: among them are cancels."""
+        if self._changed:
+            self.wake()
+        return not (self._leaving or self._changed) and self._shop.fresh()
 
     def _gate(self, message: Message, attempt: int) -> str | None:
         """The last gate, in the instant before the first byte."""

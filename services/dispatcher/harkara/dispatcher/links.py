@@ -2,7 +2,7 @@
 
 Every lane's process hears every link, for nobody knows beforehand who will say no under which name. So a link is one
 row of bytes, found from either of its names by chains of numbers; as rows by name (`policy.aliases`) it would be
-four times that. What counts for whom is decided as guard and router decide it (`policy.aliases.known_names`).
+half as much again. What counts for whom is decided as guard and router decide it (`policy.aliases.known_names`).
 """
 
 from __future__ import annotations

@@ -29,11 +29,12 @@ class Hours(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """An attempt that Meta has, as a status showed it."""
+    """An attempt that Meta has, as a status showed it. `reached`: the person has it too."""
 
     attempt: int
     wamid: str | None
     number: str | None
+    reached: bool = False
 
 
 class OtherNames(NamedTuple):
@@ -52,11 +53,13 @@ def other_names(order: dict[str, Any]) -> OtherNames | None:
 
 class Taken(NamedTuple):
     """Of a message that was sent again: the attempts that Meta is known to have. `instead_of`: the attempt that its
-    fallback content stands in for (0: none), of which nothing but a delivery is news."""
+    fallback content stands in for, `refused`: the text that its template does (0: none); of these nothing but a
+    delivery is news."""
 
     home: str
     attempts: tuple[int, ...]
     instead_of: int = 0
+    refused: int = 0
 
 
 class Fallback(NamedTuple):
@@ -100,7 +103,8 @@ class Course(NamedTuple):
     """What its steps have made of a message; most that wait have had none and share one, which is 50 bytes less.
 
     `number`, `form` and `called_at` (Unix seconds) are the newest attempt's; `spent`: how many count to the three.
-    `template`: by which the newest attempt went, where it was not the message's own.
+    `template`: by which the newest attempt went, where it was not the message's own. `refused`: the text that Meta did
+    not deliver for the service window was closed, and in the place of which a template goes (0: none).
     """
 
     spent: int = 0
@@ -111,6 +115,7 @@ class Course(NamedTuple):
     template_only: bool = False
     resent: bool = False
     template: str | None = None
+    refused: int = 0
 
 
 NOTHING_YET = Course()
@@ -243,6 +248,11 @@ class Message:
     def template_only(self) -> bool:
         """Whether Meta wants a template for it."""
         return self.course.template_only
+
+    @property
+    def undelivered(self) -> tuple[int, int]:
+        """The attempts (0: none) that Meta did not deliver, and in the place of which the newest one goes."""
+        return self.course.refused, self.traits.instead_of
 
     @property
     def resent(self) -> bool:

@@ -123,7 +123,8 @@ class Draft:
 
 @dataclass(slots=True)
 class Places:
-    """A lane's share of its portfolios. `counted`: when each person was last written to; `lines`: the messages of a
+    """A lane's share of its portfolios. `counted`: when each person was last written to, but for
+    portfolios without a limit; `lines`: the messages of a
     home that are held for a place; `preferred`: those of them with one of the higher priorities, by it; `let`: those
     that were let go and have not been called; `unanswered`: held while the ledger was silent; `unnamed`: people of a
     line whom the ledger has not been asked about."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from harkara.contracts.consent import ConsentState, Purpose, Standing
 from harkara.contracts.numbers import NumberState
@@ -17,9 +17,10 @@ from harkara.dispatcher.journal import instant
 from harkara.dispatcher.links import Links
 from harkara.dispatcher.places import Leases, no_place
 from harkara.dispatcher.state import Candidate, LaneState, Message
-from harkara.dispatcher.wordings import TemplateWord, at_account, template_obstacle
+from harkara.dispatcher.wordings import TemplateWord, at_account, price_told, template_obstacle
 from harkara.policy.contacts import NO_RULES, ContactRules
 from harkara.policy.pacing import Limits
+from harkara.policy.sections import Templates
 
 BREAKER_REASONS = frozenset({"not_reachable", "endpoint_failing"})
 """Holds that the number's circuit breaker wrote (`breaker.py`)."""
@@ -29,6 +30,8 @@ AUTH_FAILURES_ALLOWED = 3
 """Calls that Meta may refuse for one and the same token, an operator's resumes between them (requirement row SEC-4)."""
 PATIENCE_SECONDS = 5.0
 """A number that pauses no longer than this keeps its queue: moving it would cost more records than it saves time."""
+
+NO_PRICES = Templates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class NumberFacts:
 
 @dataclass(frozen=True, slots=True)
 class DispatchPolicy:
-    """The dispatch part of governance.yaml, and what its compliance part says of contacts."""
+    """The dispatch part of governance.yaml, what its compliance part says of contacts, and the templates' prices."""
 
     in_doubt_timeout_seconds: Mapping[str, float]
     max_attempts: int = 3
@@ -62,6 +65,7 @@ class DispatchPolicy:
     weights: Mapping[str, float] = field(default_factory=dict)
     contacts: ContactRules = NO_RULES
     version: str = ""
+    templates: Templates = NO_PRICES
 
 
 @dataclass(slots=True)
@@ -278,6 +282,16 @@ def _template_obstacle(
         return Over("failed_unsent", word.reason) if word.final else Wait(word.reason, word.until)
     hold = state.holds.get(("template", at_account(facts.waba_id, way.template or "")))
     return Wait(hold.reason, hold.until) if hold is not None and (hold.until is None or hold.until > now) else None
+
+
+def told_of(around: Surroundings, message: Message, wait: Wait) -> dict[str, Any]:
+    """What an operator has to know of a wait besides its reason: what it would cost to go on (B12)."""
+    if wait.reason != "template_recategorised":
+        return {}
+    accounts = [around.fleet[each.number].waba_id for each in message.plan if each.number in around.fleet]
+    policy, words = around.policy.templates, around.templates
+    told = (price_told(words, waba, message.template_key, message.category, policy) for waba in accounts)
+    return next(filter(None, told), {})
 
 
 def number_obstacle(state: LaneState, around: Surroundings, number: str, now: float) -> Wait | None:

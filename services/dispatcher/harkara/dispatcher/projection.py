@@ -33,6 +33,8 @@ _SENTENCES = {
     "consent_opted_out": "The person opted out, which cancels everything that was accepted for them until then.",
     "consent_paused": "The person has paused these messages.",
     "consent_blocked": "The person is blocked from these messages.",
+    "consent_erased": "The person asked to be forgotten, which cancels everything that was accepted for them until "
+    "then.",
     "expired": "Its deadline passed before it could be sent.",
     "window_closed": "The customer service window is closed and the plan has no template for it.",
     "no_route": "The plan has no number to send by.",
@@ -74,6 +76,21 @@ _SENTENCES = {
 }
 
 
+_RULES = {
+    **dict.fromkeys(("consent_opted_out", "consent_paused", "consent_blocked", "consent_erased"), "compliance.consent"),
+    **dict.fromkeys(("cancelled", "run_paused"), "send-commands"),
+    **dict.fromkeys(("quiet_hours", "no_send_time"), "routing.quiet_hours"),
+    **dict.fromkeys(("number_halted", "number_paused", "number_pause_proactive"), "telemetry.circuit_breaker"),
+    **dict.fromkeys(("number_not_configured", "number_without_token", "no_route"), "numbers"),
+    **dict.fromkeys(("portfolio_limit", "portfolio_unanswered"), "portfolios"),
+    **dict.fromkeys(
+        ("template_paused", "template_in_review", "template_not_approved", "template_recategorised"), "templates"
+    ),
+    "expired": "expires_at",
+    "window_closed": "routing.window_margin_minutes",
+    "token_refused_thrice": "error_policy",
+}
+"""By which rule a message waits or ends in the lane, where its journal names none."""
 _TEMPLATE_STATUS = {132015: "PAUSED", 132016: "DISABLED"}
 """What a refusal says of its template (Meta, error codes)."""
 
@@ -319,9 +336,13 @@ def _lifecycle(
 
 def _reason(reason: str, data: dict[str, Any]) -> Reason:
     """`text`: where the journal has a sentence of its own."""
-    rule, version = data.get("rule"), data.get("policy_version")
+    rule, version = data.get("rule") or _rule(reason), data.get("policy_version")
     text = data.get("text") or _sentence(reason)
     return Reason(code=reason, text=text, rule=rule, policy_version=version, details=data.get("details", {}))
+
+
+def _rule(reason: str) -> str | None:
+    return "error_policy" if reason.startswith("meta_") else _RULES.get(reason)
 
 
 def _sentence(reason: str) -> str:

@@ -45,8 +45,6 @@ class NumberLane:
     trips: int = 0
     minute: deque[tuple[int, int]] = field(default_factory=deque)
     day: tuple[int, int] = (0, 0)
-    status_at: float = 0.0
-    status_seen_at: float = 0.0
 
     @property
     def idle(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from harkara.contracts.intents import Category
-from harkara.dispatcher.horizon import HORIZON_SECONDS
+from harkara.dispatcher.horizon import FORGOTTEN_AFTER_SECONDS
 from harkara.policy.contacts import NO_RULES, Contact, ContactRules
 
 DAY_SECONDS = 86_400
@@ -90,7 +90,7 @@ class Recent:
     def forget_old(self, now: float, limit: int) -> None:
         """Forget up to `limit` persons of days that are over for seven days: nothing counts for longer."""
         for number in sorted(self._days):
-            if (number + 1) * DAY_SECONDS + HORIZON_SECONDS > now:
+            if (number + 1) * DAY_SECONDS + FORGOTTEN_AFTER_SECONDS > now:
                 return
             day = self._days[number]
             while day and limit > 0:

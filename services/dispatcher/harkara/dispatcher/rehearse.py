@@ -14,9 +14,9 @@ import orjson
 from pydantic import ValidationError
 
 from harkara.dispatcher.contacts import one_too_many
-from harkara.dispatcher.evolve import seconds
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.message import Course
+from harkara.dispatcher.orders import seconds
 from harkara.dispatcher.plan import Go, Over, Surroundings, Wait, number_obstacle, way_of
 from harkara.dispatcher.rehearsal import rehearsal_of
 from harkara.dispatcher.scribe import Scribe

@@ -51,6 +51,7 @@ class Scribe:
             "template_only": message.template_only,
             "resent": message.resent,
             "swapped": message.course.template,
+            "refused": message.course.refused,
             "run_id": message.run_id,
             "trace": message.trace,
             "contact": after_step(self.state.recent, message, status, changes),
@@ -73,6 +74,7 @@ class Scribe:
             "resent": message.resent or None,
             "contact": after_end(self.state.recent, message, status, event_attempt, facts, self.now),
             "instead_of": message.traits.instead_of or None,
+            "refused": message.course.refused or None,
         } | facts
         kept = {name: value for name, value in data.items() if value is not None}
         self.write(message.message_id, "end", message.home, kept)

@@ -34,12 +34,20 @@ def seal(intent_hash: str, trace: str | None, content: dict[str, Any], *, packed
     of_trace, trace_flag = _packed_trace(trace if trace is not None and len(trace) <= LONGEST_TRACE else "")
     if len(of_hash) >= _TEXT:
         raise ValueError("an intent hash has at most 32,767 bytes")
-    if not packed:
-        lengths = _LENGTHS.pack(len(of_hash) | hash_flag, len(of_trace) | trace_flag | _PLAIN)
-        return b"".join((lengths, of_hash, of_trace, orjson.dumps(content)))
+    lengths = _LENGTHS.pack(len(of_hash) | hash_flag, len(of_trace) | trace_flag | _PLAIN)
+    plain = b"".join((lengths, of_hash, of_trace, orjson.dumps(content)))
+    return repacked(plain) if packed else plain
+
+
+def repacked(sealed: bytes) -> bytes:
+    """The same, small: for what was sealed quickly and turns out to wait."""
+    of_hash, of_trace = _LENGTHS.unpack_from(sealed)
+    if not of_trace & _PLAIN:
+        return sealed
+    start = _content_start(of_hash, of_trace)
     deflate = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, 1, zlib.Z_DEFAULT_STRATEGY, _FAMILIAR)
-    lengths = _LENGTHS.pack(len(of_hash) | hash_flag, len(of_trace) | trace_flag)
-    return b"".join((lengths, of_hash, of_trace, deflate.compress(orjson.dumps(content)), deflate.flush()))
+    lengths, names = _LENGTHS.pack(of_hash, of_trace & ~_PLAIN), sealed[_LENGTHS.size : start]
+    return b"".join((lengths, names, deflate.compress(sealed[start:]), deflate.flush()))
 
 
 def hash_in(sealed: bytes) -> str:
@@ -66,13 +74,16 @@ def trace_in(sealed: bytes) -> str | None:
 def content_in(sealed: bytes) -> dict[str, Any]:
     """The content."""
     of_hash, of_trace = _LENGTHS.unpack_from(sealed)
-    start = _LENGTHS.size + (of_hash & ~_TEXT) + (of_trace & ~(_TEXT | _PLAIN))
-    content = sealed[start:]
+    content = sealed[_content_start(of_hash, of_trace) :]
     if not of_trace & _PLAIN:
         inflate = zlib.decompressobj(_WINDOW_BITS, _FAMILIAR)
         content = inflate.decompress(content) + inflate.flush()
     found: dict[str, Any] = orjson.loads(content)
     return found
+
+
+def _content_start(of_hash: int, of_trace: int) -> int:
+    return _LENGTHS.size + (of_hash & ~_TEXT) + (of_trace & ~(_TEXT | _PLAIN))
 
 
 def _packed_trace(trace: str) -> tuple[bytes, int]:

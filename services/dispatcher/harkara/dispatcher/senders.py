@@ -69,6 +69,7 @@ def policy_of(governance: Governance) -> DispatchPolicy:
         weights=dispatch.weights,
         contacts=rules_of(governance.compliance),
         version=governance.version,
+        templates=governance.templates,
     )
 
 

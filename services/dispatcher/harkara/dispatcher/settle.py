@@ -13,9 +13,9 @@ from harkara.dispatcher.breaker import note_outcome
 from harkara.dispatcher.core import place
 from harkara.dispatcher.doubt import doubt
 from harkara.dispatcher.evidence import note_duplicate, settle_by_evidence, take_echo
-from harkara.dispatcher.evolve import order_of
-from harkara.dispatcher.fallback import end_submitted, refused_for_good
+from harkara.dispatcher.fallback import end_accepted, refused_for_good
 from harkara.dispatcher.holds import hold_by_policy
+from harkara.dispatcher.orders import order_of
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import DOUBTFUL, Message
@@ -57,17 +57,14 @@ def settle(scribe: Scribe, around: Surroundings, message_id: str, attempt: int, 
 
 
 def _accepted(scribe: Scribe, message: Message, outcome: Accepted) -> None:
-    """Meta has it. A text keeps its order for a while where a template could follow: Meta may yet find the service
-    window closed, and says so by a status (131047)."""
+    """Meta has it."""
     if message.number in scribe.state.auth_failures:
         scribe.erase(journal.auth_key(message.number))
     seen = message.seen
     facts: dict[str, Any] = {"wamid": outcome.wamid, "meta_status": outcome.message_status}
-    if message.can_reroute:
-        facts |= {"order": order_of(message), "spent": message.spent}
     if seen is not None:
         facts["resent"] = True
-    end_submitted(scribe, message, message.attempt, **facts)
+    end_accepted(scribe, message, **facts)
     if seen is not None:
         note_duplicate(scribe, message.message_id, seen)
 
@@ -98,7 +95,8 @@ def _refused(scribe: Scribe, around: Surroundings, message: Message, outcome: Re
     elif too_fast(policy):
         _back_to_its_place(scribe, around, message, policy.reason_code, code=code)
     elif policy.action is Action.REROUTE_TEMPLATE and message.can_reroute:
-        _back_to_its_place(scribe, around, message, policy.reason_code, template_only=True, **facts)
+        facts |= {"template_only": True, "refused": message.attempt}
+        _back_to_its_place(scribe, around, message, policy.reason_code, **facts)
     elif policy.keeps_message and not (policy.spends_attempt and exhausted):
         _back_to_its_place(scribe, around, message, policy.reason_code, **facts)
     elif policy.action is Action.RETRY and not exhausted:

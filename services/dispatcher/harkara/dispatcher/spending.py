@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from harkara.contracts.event import event_id
-from harkara.contracts.portfolios import LeaseAccount, PortfolioEvent
+from harkara.contracts.portfolios import UNLIMITED, LeaseAccount, PortfolioEvent
 from harkara.contracts.topics import PORTFOLIO_EVENTS
 from harkara.dispatcher import journal
 from harkara.dispatcher.journal import instant
@@ -90,10 +90,11 @@ def tend(scribe: Scribe, around: Surroundings) -> None:
     state, places = scribe.state, scribe.state.places
     for units in places.units.values():
         units.wants = False
-    if places.lines:
+    if places.let:  # as many as there are units in hand at most
         places.let = {each.message_id: each for each in places.let.values() if _may_still_go(state, each)}
-        for home in list(places.lines):
-            _let_go(scribe, around, home)
+    for home in list(places.lines):
+        _let_go(scribe, around, home)
+    _forget_whom_nobody_counts(scribe.state, around)
     for key, units in places.units.items():
         lease = around.leases.account(key)
         if lease.granted != units.seen:
@@ -101,6 +102,15 @@ def tend(scribe: Scribe, around: Surroundings) -> None:
         in_hand = units.in_hand(lease)
         if in_hand > 0 and not _is_busy(units, scribe.now):
             _spend(scribe, key, in_hand, returned=in_hand)
+
+
+def _forget_whom_nobody_counts(state: LaneState, around: Surroundings) -> None:
+    """Of a portfolio without a limit the ledger grants a unit for each message, and keeps the people: should Meta lower
+    the limit, it is asked about those who count."""
+    for portfolio_id, counted in state.places.counted.items():
+        lease = around.leases.by_portfolio.get(portfolio_id) if counted else None
+        if lease is not None and lease.limit == UNLIMITED:
+            counted.clear()
 
 
 def _is_busy(units: Units, now: float) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from harkara.dispatcher.channels import Channel
 from harkara.dispatcher.horizon import Horizon
 from harkara.dispatcher.message import (
     DOUBTFUL,
@@ -58,6 +59,7 @@ class Hold:
     at: float
 
 
+NOTHING_HEARD = Channel()
 URGENT = 3
 LOOK_AT_LEAST_EVERY_SECONDS = 5.0  # a pace changes by a call, a policy or a new message: each asks for a look anyway
 
@@ -98,7 +100,8 @@ class Unplaced:
 @dataclass(slots=True)
 class LaneState:
     """Everything of one lane. `replaying`: indexes are built once, at the end of the journal. `busy`: numbers with
-    something to send, and from when on a look at them is of use (Unix seconds)."""
+    something to send, and from when on a look at them is of use (Unix seconds). `accounts`: of each number its account;
+    `channels`: by account, what was heard from Meta."""
 
     seq: int = 0
     emitted: int = 0
@@ -107,6 +110,8 @@ class LaneState:
     recent: Recent = field(default_factory=Recent)
     numbers: dict[str, NumberLane] = field(default_factory=dict)
     limits: dict[str, Limits] = field(default_factory=dict)
+    accounts: dict[str, str] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
     holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
     cancels: dict[tuple[str, str], float] = field(default_factory=dict)
     priorities: dict[tuple[str, str], Given] = field(default_factory=dict)
@@ -139,6 +144,16 @@ class LaneState:
             lane = NumberLane(phone_number_id, paced(phone_number_id, limits))
             self.numbers[phone_number_id] = lane
         return lane
+
+    def heard_of(self, phone_number_id: str, at: float, now: float) -> None:
+        """A status of this number, of `at`, is read now (Unix seconds)."""
+        account = self.accounts.get(phone_number_id)
+        if account is not None:
+            self.channels.setdefault(account, Channel()).note(at, now)
+
+    def channel(self, phone_number_id: str) -> Channel:
+        """That of the number's account."""
+        return self.channels.get(self.accounts.get(phone_number_id, ""), NOTHING_HEARD)
 
     def tally(self, phone_number_id: str, status: str) -> int:
         """How many live messages of the number have this status."""

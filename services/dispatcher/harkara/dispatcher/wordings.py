@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harkara.contracts.intents import Category
 from harkara.contracts.template_state import TemplateCategory, TemplateState, TemplateStatus
-from harkara.policy.templates import IN_REVIEW, dearer_than_paid_for
+from harkara.policy.sections import Templates
+from harkara.policy.templates import IN_REVIEW, dearer_than_paid_for, recategorised
 
 GONE: frozenset[TemplateStatus] = frozenset({"DISABLED", "REJECTED", "DELETED", "PENDING_DELETION", "ARCHIVED"})
 """What comes back by somebody's work alone, if at all; LOCKED and LIMIT_EXCEEDED may pass."""
@@ -78,3 +79,16 @@ def template_obstacle(
         return Obstacle("template_not_approved", final=word.status in GONE)
     dearer = dearer_than_paid_for(word.category, category)
     return None if dearer is None else Obstacle("template_recategorised")
+
+
+def price_told(
+    words: Mapping[str, TemplateWord], waba_id: str, template_key: str | None, category: Category, policy: Templates
+) -> dict[str, Any]:
+    """What is told of a message that is held because its template became dearer: the sentence with both prices, where
+    the policy has them, and the details; {} where it did not."""
+    word, (name, _, language) = words.get(at_account(waba_id, template_key or "")), (template_key or "").partition(":")
+    dearer = None if word is None else dearer_than_paid_for(word.category, category)
+    if dearer is None:
+        return {}
+    reason = recategorised(name, language, dearer, None, category, policy)
+    return {"text": reason.text, "details": reason.details}

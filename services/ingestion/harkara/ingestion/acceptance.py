@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
+from weakref import WeakValueDictionary
 
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.event import event_id
@@ -67,9 +68,11 @@ class BadRows(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be accepted. `looks` gives the rows from the first one, each time it is called."""
+    """What is to be accepted. `looks` gives the rows from the first one, each time it is called. `rival_id`: the run
+    that the same Idempotency-Key names as a dry run where this is none, and the other way round."""
 
     run_id: str
+    rival_id: str
     name: str
     producer: str
     asked: RunRequest | BatchRequest
@@ -142,18 +145,23 @@ class RunAcceptance:
         self._resolver = resolver
         self._remembered = Remembered()
         self._turns = asyncio.Semaphore(RUNS_AT_ONCE)
+        self._keys: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of the requests under way alone
 
     async def accept(self, request: Request) -> Accepted:
         """Accept everything or nothing. Raises BadRows, Problem 409, 422 or 503, Unavailable.
 
         Killed in between, rows may be on run-audience without the run: the client has no answer, repeats the request,
-        and the same rows get the same message ids.
+        and the same rows get the same message ids. Requests with one Idempotency-Key wait for each other, so that the
+        second is answered as a repetition or refused; at another instance of ingestion at the same moment it gets what
+        it asks for under ids that are a function of the key: the same, or a dry run's own.
         """
-        async with self._turns:
+        key = min(request.run_id, request.rival_id)
+        async with self._keys.setdefault(key, asyncio.Lock()), self._turns:
             survey = await self._survey(request)
             if survey.faults:
                 raise BadRows(survey.faults, "messages" if isinstance(request.asked, BatchRequest) else "audience")
-            if (before := self._known.runs.get(request.run_id)) is not None:
+            runs = self._known.runs
+            if (before := runs.get(request.run_id) or runs.get(request.rival_id)) is not None:
                 return _repeated(before, survey, request)
             now = self._clock.now()
             timing = timing_of(request.asked, now, survey.expected)
@@ -207,7 +215,7 @@ class RunAcceptance:
                 intent = each.intent if slot is None else each.intent.model_copy(update={"not_before": slot})
                 found.take(content, self._resolver.of(intent, each.row, each.home, now))
             await asyncio.sleep(0)
-        found.end(survey.digest)
+        self._resolver.end(found, survey.digest)
         self._remembered.keep(found)
         return found
 
@@ -218,7 +226,9 @@ class RunAcceptance:
             for look in chunk:
                 surveyor.look(look)
             await asyncio.sleep(0)
-        return surveyor.end()
+        survey = surveyor.end()
+        survey.digest = self._resolver.keyed(survey.bare)
+        return survey
 
     async def _write_rows(self, request: Request, survey: Survey, timing: Timing, now: datetime) -> None:
         rows = enumerate(_again(request, survey), 1)
@@ -268,7 +278,7 @@ def _not_known() -> Problem:
 
 def _repeated(before: SendRun, survey: Survey, request: Request) -> Accepted:
     rehearsal = isinstance(request.asked, RunRequest) and request.asked.dry_run
-    if before.audience_hash != survey.digest or before.dry_run != rehearsal:
+    if before.audience_hash not in (survey.digest, survey.bare) or before.dry_run != rehearsal:
         raise Problem(
             409,
             "IDEMPOTENCY_CONFLICT",

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from harkara.contracts.runs import AudienceRow
-from harkara.contracts.topics import NUMBER_STATE, QUEUE_STATE, RUN_AUDIENCE, SEND_RUNS, WEBHOOK_EVENTS
+from harkara.contracts.topics import (
+    NUMBER_STATE,
+    QUEUE_STATE,
+    RUN_AUDIENCE,
+    SEND_RUNS,
+    WEBHOOK_EVENTS,
+    WEBHOOK_EVENTS_URGENT,
+)
 from harkara.contracts.webhooks import WebhookChange
 from harkara.ingestion.acceptance import RunAcceptance
 from harkara.ingestion.addressing import Addresses
@@ -61,12 +68,12 @@ def create(settings: Settings) -> Service:
     topics = [QUEUE_STATE, NUMBER_STATE, SEND_RUNS]
     policy = PolicyFile(settings.governance_file, governance, load, needs_restart)
     components: list[Component] = [
-        PolicyWatch(settings, policy, [resolver.follow]),
+        PolicyWatch(settings, policy, [resolver.follow, maker.follow, api.follow]),
         appender,
         log,
         Revived(lambda: ReplicaTable(settings, "ingestion", topics, known.apply)),
         Revived(lambda: facts),
-        Revived(lambda: normalising(settings, governance, pepper)),
+        Revived(lambda: normalising(settings, lambda: policy.applied, pepper)),
         Revived(lambda: Loop(settings, name=EMITTER, topics=[RUN_AUDIENCE], decide=emit, batch_records=BATCH)),
     ]
     web = build_app(api, webhooks, ApiKeys.from_file(settings.api_keys_file))
@@ -75,11 +82,21 @@ def create(settings: Settings) -> Service:
     return Service(settings, components, web)
 
 
-def normalising(settings: Settings, governance: Governance, pepper: bytes) -> Loop:
+def normalising(settings: Settings, policy: Callable[[], Governance], pepper: bytes) -> Loop:
     """The normaliser's loop. What it remembers of links that were written is its own: one that ends before they were
     acknowledged leaves its successor to write them."""
-    decide = normaliser(governance, pepper, Told())
-    return Loop(settings, name=NORMALISER, topics=[WEBHOOK_EVENTS], decide=decide, batch_records=BATCH)
+    decide = following(policy, pepper, Told())
+    topics = [WEBHOOK_EVENTS_URGENT, WEBHOOK_EVENTS]
+    return Loop(settings, name=NORMALISER, topics=topics, decide=decide, batch_records=BATCH)
+
+
+def following(policy: Callable[[], Governance], pepper: bytes, told: Told) -> Decide:
+    """The normaliser's decision by the policy in force: what says which display number and account are which number."""
+
+    def decide(incoming: Incoming) -> Iterable[Output]:
+        return normaliser(policy(), pepper, told)(incoming)
+
+    return decide
 
 
 def normaliser(governance: Governance, pepper: bytes, told: Told | None = None) -> Decide:

@@ -24,12 +24,13 @@ from harkara.contracts.consent import (
     Origin,
     Proof,
     Purpose,
+    Recordable,
     Standing,
     advance_consent,
     incomplete,
 )
-from harkara.contracts.event import Instant, epoch_ms, event_id
-from harkara.contracts.identity import person_key
+from harkara.contracts.event import Instant, UserId, epoch_ms, event_id
+from harkara.contracts.identity import is_user_id, person_key
 from harkara.contracts.topics import AUDIT_LOG, CONSENT_EVENTS
 from harkara.ingestion.core import Emission
 from harkara.ingestion.effects import Appender, outputs_of
@@ -41,15 +42,19 @@ from harkara.runtime.clock import Clock
 from harkara.runtime.problems import Problem, validation_problem
 
 _PERSON_KEY = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_LONGEST_NAME = 140  # a user id has up to 135 characters
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 
 
 class ConsentBody(Shape):
     """`POST /api/v1/consent`. An opt-in needs `purpose`, `at` (when it was given), `origin` (where: web-form, branch),
-    `proof` (a reference to it, without personal data) and `language`. `blocked` is lifted by an opt-in here alone."""
+    `proof` (a reference to it, without personal data) and `language`. `blocked` is lifted by an opt-in here alone.
+    The person is named by `phone`, by `userId` (Meta's business-scoped user id), or by both: then the word is recorded
+    under each, and makes no link between them, as only Meta knows whose they are."""
 
-    phone: PhoneNumber
-    standing: Change
+    phone: PhoneNumber | None = None
+    user_id: UserId | None = None
+    standing: Recordable
     purpose: Purpose | Literal["all"] | None = None
     at: Instant | None = None
     until: Instant | None = None
@@ -72,10 +77,11 @@ class Reply(BaseModel):
 
 
 class RecordedReply(Reply):
-    """It is on record; `personKey` is what the person is called from here on."""
+    """It is on record; `personKey` is what the person is called from here on, `alsoKey` under the other name given."""
 
     event_id: str
     person_key: str
+    also_key: str | None = None
     at: datetime
 
 
@@ -144,33 +150,46 @@ class ConsentDesk:
     async def record(self, key: ApiKey, body: ConsentBody, idempotency_key: str | None) -> RecordedReply:
         """Write the event and who recorded it. The same request again, with its key, is the same event."""
         now = self.clock.now()
-        person = person_key(self.pepper, body.phone)
-        asked = body.model_dump_json()
+        people = [person_key(self.pepper, name) for name in (body.phone, body.user_id) if name is not None]
+        asked = body.model_dump_json(exclude={"user_id"} if body.user_id is None else None)
         identity = event_id("consent-api", key.id, idempotency_key or uuid.uuid4().hex, asked)
-        event = recorded(body, identity=identity, person_key=person, source="api", actor=key.id, received_at=now)
+        emissions: list[Emission] = []
+        for number, person in enumerate(people):
+            own = identity if number == 0 else event_id(identity, number)
+            event = recorded(body, identity=own, person_key=person, source="api", actor=key.id, received_at=now)
+            emissions += self._recorded(event, now)
+        await self.appender.write(outputs_of(emissions, now))
+        CONSENT.labels(body.standing).inc()
+        also = people[1] if len(people) > 1 else None
+        return RecordedReply(event_id=identity, person_key=people[0], also_key=also, at=event.at)
+
+    def _recorded(self, event: ConsentEvent, now: datetime) -> list[Emission]:
+        person = event.person_key
         audit = AuditRecord(
-            audit_id=event_id("audit", identity),
-            actor=key.id,
+            audit_id=event_id("audit", event.event_id),
+            actor=event.actor,
             action="consent_recorded",
             subject=person,
             at=now,
             details={"standing": event.standing, "purpose": event.purpose or "all", "origin": event.origin},
         )
-        emissions = [
-            Emission(CONSENT_EVENTS, person, person, event, identity),
+        return [
+            Emission(CONSENT_EVENTS, person, person, event, event.event_id),
             Emission(AUDIT_LOG, person, person, audit, audit.audit_id),
         ]
-        await self.appender.write(outputs_of(emissions, now))
-        CONSENT.labels(event.standing).inc()
-        return RecordedReply(event_id=identity, person_key=person, at=event.at)
 
     async def look(self, person: str) -> ConsentReply:
-        """Everything on record of a person, named by phone or key. Raises Problem 422."""
+        """Everything on record of a person, named by phone, user id or key. Raises Problem 422.
+
+        Of whoever was erased nothing from before is shown, though `consent-events` has it (docs/privacy.md).
+        """
         phone = e164(person)
         if isinstance(phone, str) and _PHONE.fullmatch(phone):
             person = person_key(self.pepper, phone)
+        elif is_user_id(person):
+            person = person_key(self.pepper, person)
         elif not _PERSON_KEY.fullmatch(person):
-            row = {"type": "value_error", "loc": ("path", "person"), "msg": "a personKey, or a phone number"}
+            row = {"type": "value_error", "loc": ("path", "person"), "msg": "a personKey, a phone number or a user id"}
             raise validation_problem([row])
         events = await self._said_by(person)
         if not events:
@@ -178,7 +197,9 @@ class ConsentDesk:
         state = ConsentState(person_key=person)
         for event in events:
             state = advance_consent(state, event)
-        return self._shown(state, events)
+        erased_at = state.words("marketing").erased_at
+        shown = [each for each in events if erased_at is None or each.at > erased_at or each.standing == "erased"]
+        return self._shown(state, shown)
 
     async def _said_by(self, person: str) -> list[ConsentEvent]:
         """What was said under every name of the person (B17), each word once: the guard writes some under several."""
@@ -226,8 +247,8 @@ def consent_router(desk: ConsentDesk) -> APIRouter:
         return await desk.record(request.state.caller, body, idempotency_key)
 
     @router.get("/api/v1/consent/{person}")
-    async def look(request: Request, person: Annotated[str, Path(max_length=40)]) -> ConsentReply:
-        """What is on record of a person, by their `personKey` or phone number, with the whole history."""
+    async def look(request: Request, person: Annotated[str, Path(max_length=_LONGEST_NAME)]) -> ConsentReply:
+        """What is on record of a person, by their `personKey`, phone number or user id, with the whole history."""
         request.state.caller.require("read")
         return await desk.look(person)
 

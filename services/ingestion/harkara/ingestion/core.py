@@ -11,7 +11,7 @@ from typing import Any
 from harkara.contracts.event import Event, Instant, event_id
 from harkara.contracts.intents import DEFAULT_LIFE, LONGEST_LIFE, SendIntent, Template
 from harkara.contracts.runs import AudienceRow
-from harkara.contracts.topics import SEND_INTENTS, SEND_INTENTS_URGENT, WEBHOOK_EVENTS, Topic
+from harkara.contracts.topics import SEND_INTENTS, SEND_INTENTS_URGENT, WEBHOOK_EVENTS, WEBHOOK_EVENTS_URGENT, Topic
 from harkara.contracts.webhooks import WebhookChange
 from harkara.ingestion.requests import (
     AudienceEntry,
@@ -231,10 +231,13 @@ def split(
     `digest` identifies the raw bytes, so the same body gives the same ids; `size` is their number. A change that is
     larger than a record should be is cut into several, each with a part of its statuses and messages. `key_of` gives
     a record's key by the entry's id and the value (default: the phone number id, else the entry's).
+
+    Meta's own reference has partners' events without `object`, and with `field` beside the changes or in the value:
+    what it names there is taken.
     """
     if not isinstance(body, dict) or not isinstance(entries := body.get("entry"), list):
         raise NotAWebhook("the body has no list of entries")
-    if body.get("object") != "whatsapp_business_account":
+    if body.get("object") not in (None, "whatsapp_business_account"):
         raise NotAWebhook("the object is not whatsapp_business_account")
     found: list[Emission] = []
     faults: list[Fault] = []
@@ -244,18 +247,23 @@ def split(
             faults.append(Fault(f"entry[{place}] has no list of changes", entry))
             continue
         for number, change in enumerate(changes):
-            if not _is_change(change):
+            field = _field_of(change, entry)
+            if field is None:
                 alone = {"id": entry.get("id"), "changes": [change]}
                 faults.append(Fault(f"entry[{place}].changes[{number}] has no field or no value", alone))
                 continue
             for part, value in enumerate(_slices(change["value"], size)):
                 identity = event_id(digest, place, number, part)
-                found.append(_change(entry, change["field"], value, identity, received_at, key_of or _named_key))
+                found.append(_change(entry, field, value, identity, received_at, key_of or _named_key))
     return found, faults
 
 
-def _is_change(change: object) -> bool:
-    return isinstance(change, dict) and isinstance(change.get("field"), str) and isinstance(change.get("value"), dict)
+def _field_of(change: object, entry: Mapping[str, Any]) -> str | None:
+    """The field of a change with a value; None of what is no change."""
+    if not isinstance(change, dict) or not isinstance(value := change.get("value"), dict):
+        return None
+    named = (place.get("field") for place in (change, entry, value))
+    return next((field for field in named if isinstance(field, str)), None)
 
 
 def _change(
@@ -270,7 +278,12 @@ def _change(
         received_at=received_at,
     )
     key = key_of(event.entry_id, value)
-    return Emission(WEBHOOK_EVENTS, key, key, event, identity)
+    return Emission(_topic_of(field, value), key, key, event, identity)
+
+
+def _topic_of(field: str, value: Mapping[str, Any]) -> Topic:
+    """A STOP must not wait behind the statuses of the campaign that it is about, of which one message has three."""
+    return WEBHOOK_EVENTS_URGENT if field == "user_preferences" or "messages" in value else WEBHOOK_EVENTS
 
 
 def _named_key(entry_id: str, value: Mapping[str, Any]) -> str:
@@ -278,10 +291,10 @@ def _named_key(entry_id: str, value: Mapping[str, Any]) -> str:
 
 
 def phone_number_id_of(value: Mapping[str, Any]) -> str | None:
-    """`metadata.phone_number_id` of a change's value, where it has one."""
-    metadata = value.get("metadata")
-    found = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
-    return str(found) if isinstance(found, str | int) and found else None
+    """`metadata.phone_number_id` of a change's value, or where it stands in notices of settings and of handovers."""
+    places = (value.get(name) for name in ("metadata", "phone_number_settings", "recipient"))
+    ids = (place.get("phone_number_id") for place in places if isinstance(place, dict))
+    return next((str(found) for found in ids if isinstance(found, str | int) and found), None)
 
 
 def _slices(value: dict[str, Any], size: int) -> Iterator[dict[str, Any]]:

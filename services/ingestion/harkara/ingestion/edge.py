@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -35,6 +37,12 @@ BODY_SECONDS: Mapping[str, float] = {
 }
 OTHER_BODY_SECONDS = 10.0  # the webhook's too: 3 MB over 2.5 Mbit/s, where Meta's lines are far faster
 MOST_HELD_BYTES = 128 * MIB  # of webhooks' bodies in memory at once: 180,000 of one status, or 40 of the largest
+MOST_INLINE_BYTES = 64 * MIB  # of runs and batches as JSON: a row takes up to six times its bytes once it is parsed
+MOST_FORM_BYTES = 64 * MIB  # of runs with a file, which lies on disk while it is read: one of the largest, or 5 usual
+
+Room = Literal["webhooks", "inline", "forms", "small"]
+"""Whose room a body takes; the small ones (as many as there are connections, 128 KiB each) are not counted."""
+MOST_HELD: Mapping[Room, int] = {"webhooks": MOST_HELD_BYTES, "inline": MOST_INLINE_BYTES, "forms": MOST_FORM_BYTES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +56,14 @@ class _Refusal:
 class Edge:
     """ASGI middleware. A body above its path's limit is answered 413, whether or not it says its length, one that
     does not come in time 408; an API request without a valid key 401, before its body is read (ING-7). The caller is
-    `request.state.caller`. Webhooks are answered 503 while the memory for their bodies is taken."""
+    `request.state.caller`. Webhooks, and runs and batches, are answered 503 while the room for their bodies is taken;
+    neither takes the other's."""
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, *, body_seconds: Mapping[str, float] = BODY_SECONDS) -> None:
         self._app = app
         self._keys = keys
         self._body_seconds = body_seconds
-        self._held_bytes = 0
+        self._held: Counter[Room] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -71,14 +80,15 @@ class Edge:
             REFUSALS.labels(problem.code).inc()
             await problem.response()(scope, receive, send)
             return
-        body = _Body(self, path, receive, self._body_seconds.get(path, OTHER_BODY_SECONDS))
+        room = _room(path, headers)
+        body = _Body(self, path, room, receive, self._body_seconds.get(path, OTHER_BODY_SECONDS))
         if _declared(headers) > body.limit:
             await self._refused(_too_large(body.limit), scope, receive, send)
             return
         try:
             await self._served(body, scope, receive, send)
         finally:
-            self._held_bytes -= body.held
+            self._held[room] -= body.held
 
     async def _served(self, body: _Body, scope: Scope, receive: Receive, send: Send) -> None:
         answered = False
@@ -101,23 +111,23 @@ class Edge:
         REFUSALS.labels(refusal.problem.code).inc()
         await refusal.problem.response()(scope, receive, send)
 
-    def hold(self, size: int) -> bool:
-        """Take memory for so much more of a webhook; False where there is none left."""
-        if self._held_bytes + size > MOST_HELD_BYTES:
+    def hold(self, room: Room, size: int) -> bool:
+        """Take so much more of a room; False where there is none left."""
+        if room != "small" and self._held[room] + size > MOST_HELD[room]:
             return False
-        self._held_bytes += size
+        self._held[room] += size
         return True
 
 
 class _Body:
     """One request's body as it comes. `refusal` is set when it is cut off; the reader is told that the client left."""
 
-    def __init__(self, edge: Edge, path: str, receive: Receive, seconds: float) -> None:
+    def __init__(self, edge: Edge, path: str, room: Room, receive: Receive, seconds: float) -> None:
         self.limit = BODY_LIMITS.get(path, OTHER_LIMIT)
         self.held = 0
         self.refusal: _Refusal | None = None
         self._edge, self._receive = edge, receive
-        self._counts = path == WEBHOOK_PATH
+        self._room = room
         self._deadline = asyncio.get_running_loop().time() + seconds
         self._taken = 0
         self._whole = False
@@ -138,14 +148,22 @@ class _Body:
         self._whole = not message.get("more_body", False)
         if self._taken > self.limit:
             return self._cut(_too_large(self.limit))
-        if self._counts and not self._edge.hold(size):
+        if not self._edge.hold(self._room, size):
             return self._cut(_no_memory())
-        self.held += size if self._counts else 0
+        self.held += size
         return message
 
     def _cut(self, refusal: _Refusal) -> Message:
         self.refusal = refusal
         return {"type": "http.disconnect"}  # whoever reads the body stops reading
+
+
+def _room(path: str, headers: Headers) -> Room:
+    if path == WEBHOOK_PATH:
+        return "webhooks"
+    if BODY_LIMITS.get(path, OTHER_LIMIT) <= MIB:
+        return "small"
+    return "forms" if headers.get("content-type", "").lower().startswith("multipart/") else "inline"
 
 
 def _declared(headers: Headers) -> int:

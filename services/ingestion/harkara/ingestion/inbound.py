@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from harkara.contracts.event import Reason, event_id
 from harkara.contracts.topics import INBOUND_MESSAGES, SERVICE_WINDOWS
 from harkara.contracts.webhooks import (
@@ -14,6 +16,7 @@ from harkara.contracts.webhooks import (
     InboundMessage,
     InboundOrder,
     OrderItem,
+    ProductAsked,
     Referral,
     ServiceWindow,
 )
@@ -38,7 +41,7 @@ _NOT_WRITTEN = frozenset({"system", "edit", "revoke", "reaction", "request_welco
 MEDIA = frozenset({"image", "video", "audio", "document", "sticker"})
 KINDS = MEDIA | {
     "text", "button", "interactive", "reaction", "location", "contacts", "order", "system", "edit", "revoke",
-    "unsupported",
+    "unsupported", "request_welcome",
 }  # fmt: skip
 MOST_PARTS = 100  # of an order's lines, of shared contacts, of errors: more than a phone shows
 LONGEST = 4096  # characters of what is taken over besides the text; Meta's own limit of a text
@@ -64,14 +67,22 @@ def inbound(
         received_at=received_at,
         context_wamid=_context(item, kind),
         forwarded=_forwarded(item),
-        referral=_referral(item.get("referral")),
+        referral=_referral(item.get("referral")) or _referral(record(item.get("context")).get("referral")),
+        product=_product(item),
+        group_id=ident(item.get("group_id")),
         errors=tuple(_errors(item.get("errors"))),
         **_content(item, kind),
     )
     found = [Emission(INBOUND_MESSAGES, home, home, event, event_id("inbound", wamid))]
-    if kind not in _NOT_WRITTEN:
+    if kind not in _NOT_WRITTEN and event.group_id is None:
         found.append(_window(event, person, phone_number_id, home))
     return found + (people.changes(item, sent_at) if kind == "system" else people.both_names(person, sent_at))
+
+
+def _product(item: dict[str, Any]) -> ProductAsked | None:
+    part = record(record(item.get("context")).get("referred_product"))
+    product = ident(part.get("product_retailer_id"))
+    return None if product is None else ProductAsked(catalog_id=ident(part.get("catalog_id")), product=product)
 
 
 def _window(event: InboundMessage, person: Person, phone_number_id: str, home: str) -> Emission:
@@ -83,9 +94,10 @@ def _window(event: InboundMessage, person: Person, phone_number_id: str, home: s
 
 
 def _kind(item: dict[str, Any]) -> str:
-    """Meta's word; without one, that of the part which is there."""
+    """Meta's word; without one, that of the part which is there. A recording had a word of its own once."""
     if "type" in item:
-        return word(item["type"], "unknown")
+        kind = word(item["type"], "unknown")
+        return "audio" if kind == "voice" else kind
     return next((kind for kind in sorted(KINDS) if isinstance(item.get(kind), dict | list)), "unknown")
 
 
@@ -112,7 +124,7 @@ def _errors(listed: object) -> list[Reason]:
 
 def _content(item: dict[str, Any], kind: str) -> dict[str, Any]:
     """The typed part of a message, by its kind; what is not known of it is left out."""
-    part = record(item.get(kind))
+    part = _part(item, kind)
     match kind:
         case "text":
             return {"text": text(part.get("body"))}
@@ -136,6 +148,10 @@ def _content(item: dict[str, Any], kind: str) -> dict[str, Any]:
             return _file(part)
 
 
+def _part(item: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {"voice": True} | record(item.get("voice")) if item.get("type") == "voice" else record(item.get(kind))
+
+
 def _file(part: dict[str, Any]) -> dict[str, Any]:
     """A media message, or a kind never seen: its caption and its file, where it has them."""
     found: dict[str, Any] = {"text": text(part.get("caption"))}
@@ -157,8 +173,17 @@ def _reply(part: dict[str, Any]) -> dict[str, Any]:
     subtype = word(part.get("type"))
     reply = record(part.get(subtype))
     if subtype == "nfm_reply":
-        return {"subtype": subtype, "text": text(reply.get("body")), "form": text(reply.get("response_json"))}
+        return {"subtype": subtype, "text": text(reply.get("body")), "form": _json(reply.get("response_json"))}
+    if subtype == "call_permission_reply":
+        return {"subtype": subtype, "form": _json(reply)}
     return {"subtype": subtype, "text": text(reply.get("title")), "button_payload": ident(reply.get("id"))}
+
+
+def _json(value: object) -> str | None:
+    """JSON as a text: Meta's own, or what came as an object."""
+    if isinstance(value, dict | list) and value:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return text(value)
 
 
 def _revised(part: dict[str, Any]) -> dict[str, Any]:

@@ -33,17 +33,19 @@ from harkara.policy.governance import Governance, Number
 
 META_STATUSES = frozenset({"sent", "failed", "delivered", "read", "played"}) & EFFECT_RANK.keys()
 LEGACY_STATUSES = frozenset({"deleted", "warning"})  # on-premises words that say nothing about a delivery
-NOT_OF_A_MESSAGE = frozenset({"payment", "call"})  # what has statuses of its own, in the same list and the same words
+NOT_OF_A_MESSAGE = frozenset({"payment", "call"})
+"""What has statuses of its own, in the same list and the same words; they stay on webhook-events and end no message."""
 STOPPED_MARKETING = 131050  # the person told Meta to stop this business's marketing (Meta, error codes)
 DASHBOARD_TEST = "0"  # entry id of the app dashboard's Test button, with an invented number
 KEPT_RAW = frozenset(
     {
         "automatic_events", "calls", "group_lifecycle_update", "group_participants_update", "group_settings_update",
-        "group_status_update", "history", "smb_app_state_sync", "smb_message_echoes", "standby",
+        "group_status_update", "history", "message_echoes", "messaging_handovers", "smb_app_state_sync",
+        "smb_message_echoes", "standby", "tracking_events",
     }
 )  # fmt: skip
 """Fields that Meta documents and nothing here reads: they stay on webhook-events for its 8 days."""
-FIELDS = NOTICES | TEMPLATE_FIELDS | KEPT_RAW | {"messages", "user_preferences"}
+FIELDS = NOTICES | TEMPLATE_FIELDS | KEPT_RAW | {"messages", "user_preferences", "user_id_update"}
 _VALUE_KEYS = frozenset({"messaging_product", "metadata", "contacts", "statuses", "messages", "errors"})
 _LISTS = ("statuses", "messages", "errors")
 _PREFERENCES: dict[str, Standing] = {"stop": "opted_out", "resume": "opted_in", "signup": "opted_in"}
@@ -78,7 +80,7 @@ class _Number:
 def normalise(change: WebhookChange, identity: str, governance: Governance, pepper: bytes) -> Normalised:
     """Everything that a change says. `identity` is the record's id: the same for the same webhook body."""
     found = Normalised()
-    if change.field in KEPT_RAW:
+    if change.field in KEPT_RAW or (change.field in FIELDS and _is_dashboard_test(change, governance)):
         return found
     try:
         if change.field in NOTICES:
@@ -88,6 +90,9 @@ def normalise(change: WebhookChange, identity: str, governance: Governance, pepp
         elif change.field == "user_preferences":
             people = People(pepper, change.value.get("contacts"))
             _each(found, change, "user_preferences", lambda item: _preference(item, people))
+        elif change.field == "user_id_update":
+            people = People(pepper, change.value.get("contacts"))
+            _each(found, change, "user_id_update", lambda item: _other_user_id(item, people))
         elif change.field == "messages":
             _messages(found, change, identity, governance, pepper)
         else:
@@ -97,6 +102,14 @@ def normalise(change: WebhookChange, identity: str, governance: Governance, pepp
     except ValidationError:
         _leave_whole(found, change, "the change does not make an event", "value_key")
     return found
+
+
+def _is_dashboard_test(change: WebhookChange, governance: Governance) -> bool:
+    """Whether somebody pressed the dashboard's Test button: of any field, about a number and an account of nobody."""
+    if change.entry_id != DASHBOARD_TEST or _number_of(change, governance) is not None:
+        return False
+    shown = ident(change.value.get("display_phone_number"))
+    return shown is None or governance.number_by_display(shown) is None
 
 
 def _of_notice(change: WebhookChange, identity: str) -> str:
@@ -116,8 +129,6 @@ def _leave_whole(found: Normalised, change: WebhookChange, reason: str, what: st
 
 def _messages(found: Normalised, change: WebhookChange, identity: str, governance: Governance, pepper: bytes) -> None:
     value = change.value
-    if change.entry_id == DASHBOARD_TEST and _number_of(change, governance) is None:
-        return
     number = _known(change, governance)
     found.unknown += ["value_key"] * len(value.keys() - _VALUE_KEYS)
     if not value.keys() & set(_LISTS):
@@ -201,6 +212,8 @@ def _contacts_of(contacts: object, item: object) -> list[dict[str, Any]]:
 
 
 def _status(item: dict[str, Any], number: _Number, people: People) -> list[Emission]:
+    if "payment" in item or text(item.get("type")) in NOT_OF_A_MESSAGE:
+        return []
     status = _word_of_status(item)
     if status in LEGACY_STATUSES:
         return []
@@ -232,8 +245,6 @@ def _status(item: dict[str, Any], number: _Number, people: People) -> list[Emiss
 
 
 def _word_of_status(item: dict[str, Any]) -> str:
-    if "payment" in item or text(item.get("type")) in NOT_OF_A_MESSAGE:
-        raise Unusable("the status is not one of a message", "status")
     given = item.get("status")
     status = given.lower() if isinstance(given, str) else ""
     if status not in META_STATUSES and status not in LEGACY_STATUSES:
@@ -313,7 +324,8 @@ def _stopped(person: Person | None, errors: list[_Error], proof: str, at: dateti
 def _preference(item: dict[str, Any], people: People) -> list[Emission]:
     """A person's own word to Meta about marketing (CMP-6)."""
     standing = _PREFERENCES.get(str(item.get("value")).lower())
-    person, at = people.named(item.get("wa_id"), item.get("user_id")), instant(item.get("timestamp"))
+    person = people.named(item.get("wa_id"), item.get("user_id"), item.get("parent_user_id"))
+    at = instant(item.get("timestamp"))
     if standing is None or item.get("category") not in (None, "marketing_messages"):
         raise Unusable(f"the preference {word(item.get('value'))} or its category is not known", "status")
     if person is None or at is None:
@@ -323,6 +335,15 @@ def _preference(item: dict[str, Any], people: People) -> list[Emission]:
         event_id=name, person_key=person.key, standing=standing, purpose="marketing", source="meta_preference", at=at
     )
     return [Emission(CONSENT_EVENTS, person.key, person.key, event, name), *people.both_names(person, at)]
+
+
+def _other_user_id(item: dict[str, Any], people: People) -> list[Emission]:
+    """Another user id of the same person, as Meta's pages had it before it came as a `system` message."""
+    ids, at = record(item.get("user_id")), instant(item.get("timestamp"))
+    told = {"previous_user_id": ids.get("previous"), "user_id": ids.get("current")}
+    if at is None or not all(text(each) for each in told.values()):
+        raise Unusable("the change of a user id names no time or not both ids", "value_key")
+    return people.changes({"from": item.get("wa_id"), "system": told}, at)
 
 
 def _account_error(item: dict[str, Any], number: _Number, at: datetime, identity: str) -> Emission:

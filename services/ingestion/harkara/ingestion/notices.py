@@ -14,7 +14,7 @@ from harkara.contracts.event import Reason, event_id
 from harkara.contracts.numbers import Availability, NumberEvent, Quality
 from harkara.contracts.topics import NUMBER_EVENTS
 from harkara.contracts.webhooks import WebhookChange
-from harkara.ingestion.core import Emission
+from harkara.ingestion.core import Emission, phone_number_id_of
 from harkara.ingestion.readings import Unusable, ident, instant, messaging_limit, record, records, sentence, word
 from harkara.policy.governance import Governance, Number
 
@@ -92,14 +92,26 @@ def _account_update(value: dict[str, Any]) -> Notice:
         return Notice("health", event, text, availability="BLOCKED", connection="DISCONNECTED")
     if event == "ACCOUNT_VIOLATION":
         return _violation(value)
-    tier = record(value.get("volume_tier_info"))
-    details = {name: sentence(str(tier[name]), "") for name in _TIER_WORDS if isinstance(tier.get(name), str | int)}
     text = f"Meta reports {event} for the account."
-    return Notice("other", event, text, connection=_CONNECTIONS.get(event), details=details)
+    return Notice("other", event, text, connection=_CONNECTIONS.get(event), details=_told_inside(value))
 
 
 _CONNECTIONS = {"ACCOUNT_OFFBOARDED": "DISCONNECTED", "ACCOUNT_RECONNECTED": "CONNECTED"}
-_TIER_WORDS = ("pricing_category", "tier", "effective_month", "region")
+_INSIDE = {
+    "volume_tier_info": ("pricing_category", "tier", "effective_month", "region"),
+    "disconnection_info": ("reason", "initiated_by"),
+    "partner_client_certification_info": ("status",),
+}
+"""What of an event's own part somebody should see."""
+
+
+def _told_inside(value: dict[str, Any]) -> dict[str, str]:
+    told = {name: record(value.get(place)).get(name) for place, names in _INSIDE.items() for name in names}
+    told["country"] = value.get("country")
+    why = record(value.get("partner_client_certification_info")).get("rejection_reasons")
+    if isinstance(why, list):
+        told["rejection_reasons"] = ",".join(each for each in why if isinstance(each, str))
+    return {name: sentence(str(each), "") for name, each in told.items() if isinstance(each, str | int) and each != ""}
 
 
 def _violation(value: dict[str, Any]) -> Notice:
@@ -164,7 +176,8 @@ def _told_of(field_name: str) -> Callable[[dict[str, Any]], Notice]:
     """A notice that changes nothing for us and that somebody should see."""
 
     def told(value: dict[str, Any]) -> Notice:
-        said = next((word(value[name]) for name in ("event", "status", "decision") if name in value), "UNKNOWN")
+        named = next((value[name] for name in ("event", "status", "decision", "type") if name in value), None)
+        said = word(named.replace(" ", "_") if isinstance(named, str) else named)  # "Needs Testing", of a payment's
         return Notice("other", f"{field_name}_{said}".upper()[:64], f"Meta reports {said} in {field_name}.")
 
     return told
@@ -174,6 +187,8 @@ _OF_A_NUMBER: dict[str, Callable[[dict[str, Any]], Notice]] = {
     "phone_number_quality_update": _quality_update,
     "phone_number_name_update": _name_update,
     "security": _security,
+    "business_username_update": _told_of("business_username_update"),
+    "account_settings_update": _told_of("account_settings_update"),
 }
 _OF_AN_ACCOUNT: dict[str, Callable[[dict[str, Any]], Notice]] = {
     "account_update": _account_update,
@@ -182,7 +197,7 @@ _OF_AN_ACCOUNT: dict[str, Callable[[dict[str, Any]], Notice]] = {
     "business_capability_update": _capability,
     **{
         name: _told_of(name)
-        for name in ("business_username_update", "flows", "partner_solutions", "payment_configuration_update")
+        for name in ("business_status_update", "flows", "partner_solutions", "payment_configuration_update")
     },
 }
 NOTICES = frozenset(_OF_A_NUMBER) | frozenset(_OF_AN_ACCOUNT)
@@ -203,9 +218,7 @@ def _displayed(change: WebhookChange, governance: Governance) -> list[Number]:
     shown = ident(change.value.get("display_phone_number"))
     number = governance.number_by_display(shown) if shown else None
     if number is None:
-        named = ident(change.value.get("phone_number_id")) or ident(
-            record(change.value.get("metadata")).get("phone_number_id")
-        )
+        named = ident(change.value.get("phone_number_id")) or phone_number_id_of(change.value)
         number = governance.number(named) if named else None
     if number is None:
         raise Unusable("the notice is about a number that the governance file does not know", "number")
@@ -223,6 +236,8 @@ def _of_account(change: WebhookChange, governance: Governance) -> list[Number]:
     named = {waba_id or change.entry_id}
     if value.get("entity_type") == "BUSINESS":
         named.add(ident(value.get("entity_id")) or change.entry_id)
+    if (business := ident(value.get("business_id"))) is not None:
+        named.add(business)
     return _some(number for number in governance.numbers if {number.waba_id, number.portfolio_id} & named)
 
 

@@ -20,6 +20,12 @@ from harkara.ingestion.core import Emission
 from harkara.ingestion.readings import record, records, text
 
 Kind = Literal["user_id", "user_id_changed", "number_changed", "wa_id"]
+_OF_ONE = ("recipient_id", "recipient_user_id", "recipient_parent_user_id", "parent_recipient_user_id")
+_OF_A_MEMBER = (
+    "recipient_participant_id", "participant_recipient_id", "recipient_participant_user_id",
+    "recipient_participant_parent_user_id",
+)  # fmt: skip
+"""Where a status names whom it is about; Meta's pages spell some of them two ways."""
 MOST_TOLD = 200_000  # links that need not be written again; about 30 MB, a day of most senders' people
 
 
@@ -76,10 +82,10 @@ class People:
 
     def recipient(self, item: dict[str, Any]) -> Person | None:
         """Whom a status is about. In a group it is the participant; the group itself is nobody."""
-        if item.get("recipient_type") == "group":
-            return self.named(item.get("recipient_participant_id"), item.get("recipient_participant_user_id"))
-        names = ("recipient_id", "recipient_user_id", "parent_recipient_user_id")
-        return self.named(*(item.get(name) for name in names))
+        if item.get("recipient_type") == "group" or any(item.get(name) for name in _OF_A_MEMBER):
+            return self.named(*(item.get(name) for name in _OF_A_MEMBER))
+        inside = record(item.get("message")).get("recipient_id")  # as some forward it
+        return self.named(*(item.get(name) for name in _OF_ONE), inside)
 
     def both_names(self, person: Person | None, at: datetime) -> list[Emission]:
         """That phone and user id are one person's, where both are known and the id is one: a constant in its place
@@ -97,9 +103,11 @@ class People:
         """
         told = record(item.get("system"))
         old_phone = next((each for each in (item.get("from"), told.get("customer")) if is_phone(each)), None)
-        new_phone = told.get("wa_id") if is_phone(told.get("wa_id")) else told.get("new_wa_id")
+        phones = (told.get("new_wa_id"), told.get("wa_id"))  # with the first, the second may be the old one
+        new_phone = next((each for each in phones if is_phone(each)), None)
         moved = is_phone(new_phone) and new_phone != old_phone
-        old_id, new_id = text(told.get("previous_user_id")), text(told.get("user_id")) or text(item.get("from_user_id"))
+        old_id, new_id = _ids_told(told)
+        new_id = new_id or text(item.get("from_user_id"))
         now = self.named(new_phone if moved else old_phone, new_id)
         before = self.named(old_phone, old_id) if moved else None
         found = self.both_names(now, at) + self.both_names(before, at)
@@ -119,6 +127,13 @@ class People:
         event = PersonAlias(person_key=person, alias_key=alias, kind=kind, at=at)
         identity = event_id("alias", person, alias, kind, int(at.timestamp()) if kind == "number_changed" else "")
         return [Emission(PERSON_IDENTITIES, person, alias_record_key(event), event, identity)]
+
+
+def _ids_told(told: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The user id from before a change and the one from now on; with `new_user_id`, `user_id` is the one before where
+    none is named as such."""
+    said, new, before = (text(told.get(name)) for name in ("user_id", "new_user_id", "previous_user_id"))
+    return (before or said, new) if new else (before, said)
 
 
 class Told:

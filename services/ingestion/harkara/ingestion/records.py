@@ -20,6 +20,7 @@ from harkara.contracts.topics import WEBHOOK_EVENTS
 from harkara.ingestion.addressing import Addresses, Unmapped
 from harkara.ingestion.core import Fault, NotAWebhook, split
 from harkara.ingestion.effects import outputs_of
+from harkara.policy.governance import Governance
 from harkara.runtime.kafka import Output, RawOutput
 
 MOST_FAULTS = 1000  # as many updates as Meta puts into a webhook; what is beyond stays in the last one's record
@@ -43,6 +44,10 @@ class RecordMaker:
     def __init__(self, addresses: Addresses, partitions: int) -> None:
         self._addresses = addresses
         self._partitions = partitions
+
+    def follow(self, governance: Governance) -> None:
+        """Map by another policy from now on."""
+        self._addresses = Addresses(governance)
 
     def records(self, raw: bytes, received_at: datetime) -> Records:
         """Every change as one record; each part that is none goes to the DLQ alone, a body that is no webhook whole."""

@@ -8,6 +8,7 @@ hours and the numbers' state, the audience does not.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -34,6 +35,12 @@ def content_hash(intent: SendIntent) -> bytes:
     """8 bytes of what a row says: to whom, by whom, what; whatever its id, its slot, and whether it is a rehearsal."""
     said = intent.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_CONTENT)
     return hashlib.blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=8).digest()
+
+
+def keyed(pepper: bytes, digest: str) -> str:
+    """32 hexadecimal characters in a digest's place. The hashes of a run are kept for years: of a bare one whoever
+    knows a small run's content could try phone numbers until it fits."""
+    return hmac.digest(pepper, f"run\x1f{digest}".encode(), "sha256")[:16].hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +90,10 @@ class Resolution:
         self._marks.append(self._names.setdefault(mark, len(self._names)))
         self._digest.update(b"%d\x1f%s\x1f%s\x1e" % (found.row, content, mark.encode()))
 
-    def end(self, audience_hash: str) -> Resolution:
+    def end(self, audience_hash: str, pepper: bytes) -> Resolution:
         """Every row was taken."""
         self._digest.update(audience_hash.encode())
-        self.audience_hash, self.verdict_hash = audience_hash, self._digest.hexdigest()[:32]
+        self.audience_hash, self.verdict_hash = audience_hash, keyed(pepper, self._digest.hexdigest())
         return self
 
     @property
@@ -177,11 +184,19 @@ class Resolver:
         """An empty resolution as of now."""
         return Resolution(now, self._governance.version)
 
+    def end(self, found: Resolution, audience_hash: str) -> None:
+        """Every row was taken."""
+        found.end(audience_hash, self._pepper)
+
+    def keyed(self, digest: str) -> str:
+        """As `keyed`."""
+        return keyed(self._pepper, digest)
+
     def of(self, intent: SendIntent, row: int, home: str, now: datetime) -> RowVerdict:
         """What would become of one row."""
         person, also = person_keys(self._pepper, intent)
         word = self._standings.word(person, purpose_of(intent), also)
         names = self._standings.names(person, also) if self._governance.do_not_message else ()
         numbers = (number.phone_number_id for number in self._governance.numbers_of(home))
-        around = self._known.around(person, numbers, also)
+        around = self._known.around(person, numbers)
         return RowVerdict(row, person, resolve(intent, person, word, around, self._governance, now, names))

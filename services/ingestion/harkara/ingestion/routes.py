@@ -32,7 +32,7 @@ from harkara.ingestion.refusals import (
 )
 from harkara.ingestion.requests import BatchRequest, SendRequest
 from harkara.ingestion.run_routes import RunDesk, run_router
-from harkara.ingestion.runs import Caller, batch_rows
+from harkara.ingestion.runs import Caller, batch_rows, ids_key
 from harkara.ingestion.standing import Joining, Standings
 from harkara.ingestion.webhooks import Webhooks, unavailable
 from harkara.policy.governance import Governance
@@ -81,9 +81,9 @@ class BatchReply(Reply):
     repeated: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class Api:
-    """What the routes work with."""
+    """What the routes work with, and the desk for runs."""
 
     governance: Governance
     pepper: bytes
@@ -92,6 +92,15 @@ class Api:
     clock: Clock
     acceptance: RunAcceptance
     standings: Standings
+
+    def __post_init__(self) -> None:
+        self.desk = RunDesk(
+            self.governance, self.pepper, self.appender, self.known, self.clock, self.acceptance, self.standings
+        )
+
+    def follow(self, governance: Governance) -> None:
+        """Go by another policy from now on."""
+        self.governance = self.desk.governance = self.standings.governance = governance
 
     def sender(self, key: ApiKey, session_id: str | None, phone: str | None) -> core.Sender:
         """The sender that a request means. Raises Problem 403 or 422."""
@@ -138,7 +147,13 @@ class Api:
         run_id = derived_run_id(key.id, idempotency_key)
         rows = batch_rows(body, run_id, Caller(key.id, key.sender, idempotency_key), sender)
         request = acceptance.Request(
-            run_id, f"batch of {len(rows)}", key.id, body, looks=lambda: rows, persons_once=False
+            run_id,
+            derived_run_id(key.id, ids_key(idempotency_key, dry_run=True)),
+            f"batch of {len(rows)}",
+            key.id,
+            body,
+            looks=lambda: rows,
+            persons_once=False,
         )
         accepted = await self.acceptance.accept(request)
         now = self.clock.now()
@@ -165,8 +180,7 @@ def build_app(api: Api, webhooks: Webhooks, keys: ApiKeys) -> FastAPI:
     app.add_middleware(Edge, keys=keys)
     app.router.routes.append(Route(WEBHOOK_PATH, webhooks.challenge, methods=["GET"]))
     app.router.routes.append(Route(WEBHOOK_PATH, webhooks.receive, methods=["POST"]))
-    desk = RunDesk(api.governance, api.pepper, api.appender, api.known, api.clock, api.acceptance, api.standings)
-    app.include_router(run_router(desk))
+    app.include_router(run_router(api.desk))
 
     @app.post("/api/v1/send", status_code=202, dependencies=DOCUMENTED, responses=SEND_PROBLEMS)
     async def send(

@@ -37,7 +37,7 @@ from harkara.ingestion.refusals import (
     unknown_sender,
 )
 from harkara.ingestion.resolution import MOST_ROWS_KEPT, RowVerdict
-from harkara.ingestion.runs import Caller, RunPlan, plan_run
+from harkara.ingestion.runs import Caller, RunPlan, ids_key, plan_run
 from harkara.ingestion.standing import Standings
 from harkara.ingestion.upload import RUN_BODY, RunUpload, run_and_rows
 from harkara.policy.governance import Governance
@@ -142,7 +142,7 @@ class CommandNote(BaseModel):
     note: Annotated[str, Field(max_length=500)] = ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunDesk:
     """What the routes work with."""
 
@@ -225,11 +225,16 @@ class RunDesk:
             return await self.acceptance.preview(self._request(key, upload, UNSENT)), upload
 
     def _request(self, key: ApiKey, upload: RunUpload, idempotency_key: str) -> Asked:
-        caller, run_id = Caller(key.id, key.sender, idempotency_key), derived_run_id(key.id, idempotency_key)
+        dry_run = upload.run.dry_run
+        caller = Caller(key.id, key.sender, ids_key(idempotency_key, dry_run=dry_run))
+        run_id, rival_id = (
+            derived_run_id(key.id, ids_key(idempotency_key, dry_run=each)) for each in (dry_run, not dry_run)
+        )
         with _sender_problems():
             plan: RunPlan = plan_run(upload.run, run_id, caller, self.governance, self.pepper)
         return Asked(
             run_id,
+            rival_id,
             upload.run.name,
             key.id,
             upload.run,

@@ -39,11 +39,17 @@ _NOT_SUBJECT = {"audience", "messages", "dry_run", "audience_hash", "verdict_has
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the API key, its fixed sender, and the client's name for this request."""
+    """Who asks: the API key, its fixed sender, and the name of this request that its ids are made of (`ids_key`)."""
 
     api_key_id: str
     fixed_sender: str | None
     idempotency_key: str
+
+
+def ids_key(idempotency_key: str, *, dry_run: bool) -> str:
+    """What the ids of a run and its messages are made of: the client's key (visible characters alone). A dry run has
+    ids of its own, so that even where it meets the run itself at two instances neither takes the other's messages."""
+    return f"{idempotency_key}\x1fdry run" if dry_run else idempotency_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,8 @@ class Frozen:
 @dataclass(slots=True)
 class Survey:
     """What a look at all rows gives: how many, per home, how many the filters left out, what is wrong, and the
-    audience's hash: of what was asked for, whatever the ids that its messages will have. `kept` are the rows that go,
+    audience's hash (`digest`, by the pepper; `bare` without): of what was asked for, whatever the ids that its messages
+    will have. Runs of before there were keyed ones are known by the bare one. `kept` are the rows that go,
     each with the hash of its content, for a second look; None: they are too many, and are made anew."""
 
     expected: int = 0
@@ -66,6 +73,7 @@ class Survey:
     homes: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     digest: str = ""
+    bare: str = ""
     kept: list[tuple[Frozen, bytes]] | None = field(default_factory=list)
 
 
@@ -190,7 +198,7 @@ class Surveyor:
         if self.survey.expected == 0 and not self.survey.faults:
             why = "has no rows" if not self.survey.left_out else "has no rows that meet the filters"
             self.survey.faults.append(Fault(0, "audience", why))
-        self.survey.digest = self._hash.hexdigest()[:32]
+        self.survey.bare = self._hash.hexdigest()[:32]
         return self.survey
 
 

@@ -84,19 +84,20 @@ def _reason(value: dict[str, Any]) -> Reason | None:
 
 
 def _quality(value: dict[str, Any], at: datetime) -> dict[str, Any]:
-    score = QUALITIES.get(word(value.get("new_quality_score")))
+    score = _score(value.get("new_quality_score"))
     if score is None:
         raise Unusable(f"the quality {word(value.get('new_quality_score'))} is not known", "status")
     return {"kind": "quality", "quality": score, "previous_quality": _score(value.get("previous_quality_score"))}
 
 
 def _score(value: object) -> Quality | None:
-    return QUALITIES.get(value) if isinstance(value, str) else None
+    return QUALITIES.get(value.upper()) if isinstance(value, str) else None
 
 
 def _category(value: dict[str, Any], at: datetime) -> dict[str, Any]:
-    """In a notice of a change to come, Meta's `new_category` is the one now (webhook reference)."""
-    category = word(value.get("new_category"), "") or None
+    """In a notice of a change to come, Meta's `new_category` is the one now (webhook reference); where only a doubt is
+    told, that is `category`."""
+    category = next((found for name in ("new_category", "category") if (found := word(value.get(name), ""))), None)
     correct = word(value.get("correct_category"), "") or None
     if category is None and correct is None:
         raise Unusable("the notice names no category", "value_key")
@@ -133,6 +134,7 @@ _TOLD: dict[str, Callable[[dict[str, Any], datetime], dict[str, Any]]] = {
     "message_template_status_update": _status,
     "message_template_quality_update": _quality,
     "template_category_update": _category,
+    "template_correct_category_detection": _category,
     "message_template_components_update": _components,
 }
 TEMPLATE_FIELDS = frozenset(_TOLD)

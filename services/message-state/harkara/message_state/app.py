@@ -10,12 +10,13 @@ from harkara.message_state.effects import Projection
 from harkara.message_state.reconciler import Numbers, Reconciler
 from harkara.message_state.routes import build_app
 from harkara.message_state.settings import Settings
-from harkara.policy.governance import load
+from harkara.policy.governance import Governance, load
 from harkara.policy.sections import Silence
 from harkara.runtime.api_keys import ApiKeys
 from harkara.runtime.clock import Clock, SystemClock
 from harkara.runtime.faust_app import ProjectionApp
 from harkara.runtime.faust_component import FaustComponent
+from harkara.runtime.policy_watch import PolicyFile, PolicyWatch
 from harkara.runtime.replica import ReplicaTable
 from harkara.runtime.service import Component, Service
 
@@ -51,8 +52,14 @@ class Parts:
 
 def create(settings: Settings) -> Service:
     """The service. Raises ValueError with one sentence where a file is missing or wrong."""
-    parts = Parts(settings, SystemClock(), load(settings.governance_file).telemetry.silence)
+    governance = load(settings.governance_file)
+    parts = Parts(settings, SystemClock(), governance.telemetry.silence)
     web: FastAPI | None = None
     if settings.api_keys_file is not None:
         web = build_app(ApiKeys.from_file(settings.api_keys_file), parts)
-    return Service(settings, parts.components, web)
+    policy = PolicyWatch(settings, PolicyFile(settings.governance_file, governance, load, _needs_restart), [])
+    return Service(settings, [*parts.components, policy], web)
+
+
+def _needs_restart(old: Governance, new: Governance) -> list[str]:
+    return ["telemetry.silence is another"] if old.telemetry.silence != new.telemetry.silence else []

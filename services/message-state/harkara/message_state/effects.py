@@ -64,7 +64,7 @@ class Projection:
             case Changed(_, before, state, joined):
                 self.watch.note(partition, before, state)
                 metrics.JOINED_BY_WAMID.inc(joined)
-                _count_oddities(before, state)
+                count_once(before, state)
             case Contested():
                 metrics.ANOMALIES.labels("wamid_of_another_message").inc()
             case Dropped("full"):
@@ -94,7 +94,8 @@ class Projection:
                 yield partition, state
 
 
-def _count_oddities(before: State | None, state: State) -> None:
+def count_once(before: State | None, state: State) -> None:
+    """Count what this change made of the state for the first time: a duplicate, what Meta charged, what is odd."""
     if state["duplicate"] and not (before and before["duplicate"]):
         metrics.DUPLICATES.inc()
     for wamid in state["billing"].keys() - (before or {}).get("billing", {}).keys():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -12,7 +13,7 @@ from aiokafka.errors import KafkaError
 from harkara.contracts.event import Event
 from harkara.contracts.lifecycle import MarkStatus
 from harkara.contracts.numbers import NumberState
-from harkara.contracts.topics import MESSAGE_LIFECYCLE, Topic
+from harkara.contracts.topics import MESSAGE_LIFECYCLE, WEBHOOK_EVENTS, Topic
 from harkara.message_state import metrics
 from harkara.message_state.settings import Settings
 from harkara.message_state.silence import DROPPED, Mark, explanation, mark, watched
@@ -24,6 +25,8 @@ from harkara.runtime.kafka import Output, Writer, open_writer
 from harkara.runtime.replica import ReplicaTable
 
 MARKS_AT_ONCE = 5_000  # of a long silence: written in a second, the next ones at the next look
+NORMALISER = "ingestion-normaliser"  # the group that makes statuses of webhooks
+PATIENCE_SECONDS = 900.0  # for webhooks that wait to be read: as long again as a message is waited for by default
 
 log = structlog.get_logger()
 
@@ -64,7 +67,8 @@ class States(Protocol):
 
 class Reconciler:
     """Says a mark when everything that had happened by then is folded: what is said is said once, also over a restart,
-    since the marks that were written before are folded too."""
+    since the marks that were written before are folded too. What Meta has told us and our normaliser has not read is no
+    silence of Meta's: that is waited for, within a bound."""
 
     name = "reconciler"
 
@@ -76,6 +80,7 @@ class Reconciler:
         numbers: Numbers,
         replica: ReplicaTable,
         states: Callable[[], States | None],
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -83,7 +88,11 @@ class Reconciler:
         self._numbers = numbers
         self._replica = replica
         self._states = states
+        self._patience_seconds = patience_seconds
         self._ends: Offsets | None = None
+        self._came: Offsets | None = None
+        self._came_when_due = False
+        self._came_at = 0.0
 
     def ready(self) -> str | None:
         """Ready with the projection, which says so itself."""
@@ -94,7 +103,7 @@ class Reconciler:
         settings = self._settings
         async with (
             open_writer(settings) as writer,
-            GroupProgress.of(settings, {self._group: MESSAGE_LIFECYCLE}) as group,
+            GroupProgress.of(settings, {self._group: MESSAGE_LIFECYCLE, NORMALISER: WEBHOOK_EVENTS}) as group,
         ):
             while True:
                 await asyncio.sleep(settings.look_seconds)
@@ -103,17 +112,22 @@ class Reconciler:
     async def _look(self, writer: Writer, group: GroupProgress) -> None:
         states = self._states()
         if states is None or not states.owned or not self._replica.fresh():
+            self._ends = self._came = None
+            return
+        silent, due = self._silent(states.watch), bool(states.watch.due(self._clock.now()))
+        unread = bool(silent or due) and await self._unread(group, due)
+        patient = unread and self._clock.monotonic() - self._came_at < self._patience_seconds
+        _show(self._seconds(states.watch), frozenset() if patient else silent)
+        if not due:
             self._ends = None
+            self._came = self._came if silent else None
+            self._came_when_due = False
             return
-        silent = self._show(states.watch)
-        if not states.watch.due(self._clock.now()):
-            self._ends = None
+        if patient or not await self._all_folded(group, states.owned):
             return
-        if not await self._all_folded(group, states.owned):
-            return
-        marks = self._marks(states, silent)
+        marks = self._marks(states, silent, unread)
         await writer.write([_output(each) for each in marks])
-        self._ends = None
+        self._ends = self._came = None
         for each in marks:
             _count(each)
 
@@ -123,43 +137,71 @@ class Reconciler:
         try:
             if self._ends is None:
                 ends = await group.ends()
-                self._ends = {each: end for each, end in ends.items() if each.partition in owned}
+                ours = self._settings.kafka.topic(MESSAGE_LIFECYCLE)
+                self._ends = {p: end for p, end in ends.items() if p.topic == ours and p.partition in owned}
             return await group.has_read(self._ends)
         except KafkaError as error:
             log.warning("progress_cannot_be_asked", error=type(error).__name__)
             return False
 
-    def _marks(self, states: States, silent: frozenset[str]) -> list[Mark]:
+    async def _unread(self, group: GroupProgress, due: bool) -> bool:
+        """Whether the normaliser has still to read what had come when silence was first seen, or when a mark was first
+        due. Once it has, that holds until the marks are written: there is always something newer on its way."""
+        try:
+            if self._came is None or (due and not self._came_when_due):
+                theirs = self._settings.kafka.topic(WEBHOOK_EVENTS)
+                self._came = {p: end for p, end in (await group.ends()).items() if p.topic == theirs}
+                self._came_when_due, self._came_at = due, self._clock.monotonic()
+            if self._came and await group.has_read(self._came):
+                self._came = {}
+            return bool(self._came)
+        except KafkaError as error:
+            log.warning("progress_cannot_be_asked", error=type(error).__name__)
+            if self._came is None:
+                self._came_at = self._clock.monotonic()  # the patience begins with the first answer
+            return True
+
+    def _marks(self, states: States, silent: frozenset[str], unread: bool) -> list[Mark]:
         now, owned = self._clock.now(), states.owned
         waiting = frozenset(states.watch.numbers(now))
         found: list[Mark] = []
         for (partition, message_id), status in states.watch.due(now)[:MARKS_AT_ONCE]:
             if partition in owned:
-                found += self._mark(states, (partition, message_id), status, silent, waiting)
+                found += self._mark(states, (partition, message_id), status, _Around(silent, waiting, unread))
         return found
 
-    def _mark(
-        self, states: States, key: Key, status: MarkStatus, silent: frozenset[str], waiting: frozenset[str]
-    ) -> list[Mark]:
+    def _mark(self, states: States, key: Key, status: MarkStatus, around: _Around) -> list[Mark]:
         state = states.state(*key)
         each = watched(state, states.watch.rules) if state is not None else None
         if state is None or each is None or status not in each.due or each.due[status] > self._clock.now():
             return []
         number = each.phone_number_id
         halted = self._numbers.halted(number)
-        code = "ttl_passed" if status == DROPPED else explanation(number, silent, waiting, halted)
-        return [mark(state, each, status, code)]
+        code = explanation(number, around.silent, around.waiting, halted, around.unread)
+        return [mark(state, each, status, "ttl_passed" if status == DROPPED else code)]
 
-    def _show(self, watch: Watch) -> frozenset[str]:
-        """The silent numbers, which are on the metrics too."""
-        seconds = watch.numbers(self._clock.now())
-        silent = frozenset(n for n, each in seconds.items() if each >= 60 * watch.rules.number_minutes)
-        metrics.NUMBER_SILENCE.clear()
-        metrics.NUMBER_SILENT.clear()
-        for number, each in seconds.items():
-            metrics.NUMBER_SILENCE.labels(number).set(each)
-            metrics.NUMBER_SILENT.labels(number).set(number in silent)
-        return silent
+    def _seconds(self, watch: Watch) -> dict[str, float]:
+        return watch.numbers(self._clock.now())
+
+    def _silent(self, watch: Watch) -> frozenset[str]:
+        return frozenset(n for n, each in self._seconds(watch).items() if each >= 60 * watch.rules.number_minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What explains a silence: the silent numbers, those that wait, and whether webhooks wait to be read."""
+
+    silent: frozenset[str]
+    waiting: frozenset[str]
+    unread: bool
+
+
+def _show(seconds: dict[str, float], silent: frozenset[str]) -> None:
+    metrics.NUMBER_SILENCE.clear()
+    metrics.NUMBER_SILENT.clear()
+    for number, each in seconds.items():
+        metrics.NUMBER_SILENCE.labels(number).set(each)
+        metrics.NUMBER_SILENT.labels(number).set(number in silent)
 
 
 def _count(made: Mark) -> None:

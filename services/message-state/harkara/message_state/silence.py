@@ -21,6 +21,7 @@ SILENT: MarkStatus = "silent"
 DROPPED: MarkStatus = "presumed_dropped"
 
 WHY: dict[str, str] = {
+    "webhooks_unread": "Webhooks of Meta's have come and are not read: the normaliser stands still or is far behind.",
     "number_halted": "The number is halted or paused; Meta may hold back what it had accepted.",
     "provider_incident": "No status arrives for any of the numbers that wait for one: Meta or our webhook is down.",
     "webhook_silence": "No status of any message of this number has arrived since then.",
@@ -86,12 +87,17 @@ def silent_for(since: datetime, heard: datetime | None, now: datetime) -> float:
     return max(0.0, (now - max(since, heard or since)).total_seconds())
 
 
-def explanation(number: str, silent: frozenset[str], waiting: frozenset[str], halted: bool) -> str:
+def explanation(
+    number: str, silent: frozenset[str], waiting: frozenset[str], halted: bool, unread: bool = False
+) -> str:
     """Why nothing is heard of a message of the number, as far as it can be known here.
 
     `waiting`: the numbers of which some message waits for its first status; `silent`: those of them of which no status
-    of any message has come for the time that counts as silence.
+    of any message has come for the time that counts as silence. `unread`: what Meta says of it may be here and wait for
+    us.
     """
+    if unread:
+        return "webhooks_unread"
     if halted:
         return "number_halted"
     if number in silent:

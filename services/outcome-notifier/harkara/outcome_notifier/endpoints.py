@@ -25,6 +25,7 @@ from harkara.contracts.envelope import explain
 from harkara.contracts.outcomes import OUTCOME_KINDS, OutcomeKind
 from harkara.outcome_notifier.core import secret_bytes
 
+LONGEST_FILE = 1_000_000  # bytes; 50 endpoints with three secrets each have 50,000
 MOST_ENDPOINTS = 50  # each reads the whole topic in a group of its own; more belong behind a fan-out of their owner's
 _EMBEDS_IPV4 = tuple(
     IPv6Network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
@@ -87,19 +88,27 @@ def endpoints_from(path: Path) -> list[Endpoint]:
     """The file's endpoints. Raises ValueError with one sentence, which holds no secret: unreadable, not of the format,
     a producer twice, or http to a host that `private_hosts` does not name."""
     try:
-        document: Any = yaml.safe_load(path.read_text("utf-8"))
+        document: Any = yaml.safe_load(_text_of(path))
         found = _File.model_validate(document or {})
     except OSError as error:
         raise ValueError(f"the callbacks file {path} cannot be read: {error.strerror}") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise ValueError(f"{path}:{line}: it is not YAML") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ValueError(f"{path}:{mark.line + 1 if mark else 0}: it is not YAML") from None
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error)}") from None
     producers = [entry.producer for entry in found.endpoints]
     if twice := sorted({each for each in producers if producers.count(each) > 1}):
         raise ValueError(f"{path}: {', '.join(twice)} has more than one endpoint")
     return [_endpoint(entry, frozenset(found.private_hosts), path) for entry in found.endpoints]
+
+
+def _text_of(path: Path) -> str:
+    with path.open("rb") as file:
+        written = file.read(LONGEST_FILE + 1)
+    if len(written) > LONGEST_FILE:
+        raise ValueError(f"the callbacks file {path} is longer than {LONGEST_FILE} bytes")
+    return written.decode("utf-8")
 
 
 def _endpoint(entry: _Entry, private_hosts: frozenset[str], path: Path) -> Endpoint:

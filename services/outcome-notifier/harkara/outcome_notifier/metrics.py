@@ -31,3 +31,19 @@ OLDEST_SECONDS = Gauge(
     "Age of the producer's oldest undelivered outcome. Above 15 minutes its endpoint is down or refuses us.",
     ["producer"],
 )
+FILE_CHANGES = Counter(
+    "harkara_outcome_notifier_file_changes_total",
+    "Changes of the callbacks file while running, by result (applied, refused). refused: the old endpoints stand; the "
+    "log line `callbacks_refused` says why.",
+    ["result"],
+)
+FILE_REFUSED = Gauge(
+    "harkara_outcome_notifier_file_refused",
+    "1 while the callbacks file on disk is not what holds, because it was refused. Mend it: it is read again at once.",
+)
+
+
+def forget(producer: str) -> None:
+    """Show nothing more of what waits for a producer without an endpoint."""
+    for gauge in (WAITING, OLDEST_SECONDS):
+        gauge.remove(producer)

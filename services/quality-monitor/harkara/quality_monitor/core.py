@@ -1,7 +1,8 @@
 """What a number may do, from everything that was seen and said about it.
 
-A join: of each fact the latest word counts, so events and commands may come in any order and more than once. The rules
-(requirement FHL-2 and the settled conflicts of the design):
+A join: of each fact the latest word counts, of two of one time the worse (Meta's notices are stamped in whole seconds),
+so events and commands may come in any order and more than once. The rules (requirement FHL-2 and the settled conflicts
+of the design):
 
     halted           BLOCKED, a refused token or an operator's halt, after the last resume: only an operator ends it
     paused           a rate limit of the whole number, until its hold has passed
@@ -12,7 +13,7 @@ A join: of each fact the latest word counts, so events and commands may come in 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from harkara.contracts.event import Instant, Reason, Value
 from harkara.contracts.numbers import Availability, NumberCommand, NumberEvent, NumberState, Quality, Verdict
@@ -21,6 +22,10 @@ from harkara.contracts.partition import murmur2
 RULE = "FHL-2"
 FIRST_POLLS_WITHIN_SECONDS = 5.0  # all numbers are known soon after a start, without a burst
 
+_WORSE: dict[str, int] = {"AVAILABLE": 1, "LIMITED": 2, "BLOCKED": 3, "GREEN": 1, "YELLOW": 2, "RED": 3}
+"""Of availabilities and of qualities: which of two words of one time counts."""
+
+Rank = TypeVar("Rank", int, str, tuple[str, str], tuple[int, str], tuple[bool, str], tuple[datetime, str])
 Row = dict[str, Any]
 """A number's row: NumberState, and under `facts` what it follows from. Readers of number-state ignore the facts."""
 
@@ -55,34 +60,80 @@ class Facts(Value):
 def observe(facts: Facts, event: NumberEvent) -> Facts:
     """What was seen: by the poll, by a webhook, by the dispatcher."""
     said: dict[str, Any] = {}
-    if event.availability not in (None, "UNKNOWN") and _newer(event.at, facts.availability_at):
-        said |= {
-            "availability": event.availability,
-            "availability_at": event.at,
-            "availability_reason": event.reason if event.availability != "AVAILABLE" else None,
-        }
-    if event.quality not in (None, "UNKNOWN") and _newer(event.at, facts.quality_at):
-        said |= {"quality": event.quality, "quality_at": event.at}
-    if event.messaging_limit is not None and _newer(event.at, facts.messaging_limit_at):
-        said |= {"messaging_limit": event.messaging_limit, "messaging_limit_at": event.at}
-    if event.connection is not None and _newer(event.at, facts.connection_at):
-        said |= {"connection": event.connection, "connection_at": event.at}
-    if (event.kind == "halted" or event.availability == "BLOCKED") and _newer(event.at, facts.latched_at):
-        said |= {"latched_at": event.at, "latch_reason": event.reason, "latched_by": event.source}
-    if event.kind == "rate_limited" and event.hold_until is not None and _newer(event.at, facts.held_at):
-        said |= {"held_at": event.at, "hold_until": event.hold_until, "hold_reason": event.reason}
+    for read in (_availability, _quality, _limit, _connection, _latch, _hold):
+        said |= read(facts, event)
     return facts.model_copy(update=said)
+
+
+def _availability(facts: Facts, event: NumberEvent) -> dict[str, Any]:
+    word, at = event.availability, event.at
+    if word is None or word == "UNKNOWN":
+        return {}
+    reason = event.reason if word != "AVAILABLE" else None
+    before = (_WORSE.get(facts.availability, 0), _text(facts.availability_reason))
+    if not _counts(at, (_WORSE[word], _text(reason)), facts.availability_at, before):
+        return {}
+    return {"availability": word, "availability_at": at, "availability_reason": reason}
+
+
+def _quality(facts: Facts, event: NumberEvent) -> dict[str, Any]:
+    word = event.quality
+    if word is None or word == "UNKNOWN":
+        return {}
+    counts = _counts(event.at, _WORSE[word], facts.quality_at, _WORSE.get(facts.quality, 0))
+    return {"quality": word, "quality_at": event.at} if counts else {}
+
+
+def _limit(facts: Facts, event: NumberEvent) -> dict[str, Any]:
+    limit, known = event.messaging_limit, facts.messaging_limit
+    if limit is None or not _counts(event.at, _tightness(limit), facts.messaging_limit_at, _tightness(known)):
+        return {}
+    return {"messaging_limit": limit, "messaging_limit_at": event.at}
+
+
+def _tightness(limit: int | None) -> int:
+    """Larger for fewer people; -1 is no limit."""
+    return 0 if limit is None or limit < 0 else 2**63 - limit
+
+
+def _connection(facts: Facts, event: NumberEvent) -> dict[str, Any]:
+    word, known = event.connection, facts.connection
+    if word is None:
+        return {}
+    counts = _counts(event.at, (word != "CONNECTED", word), facts.connection_at, (known != "CONNECTED", known))
+    return {"connection": word, "connection_at": event.at} if counts else {}
+
+
+def _latch(facts: Facts, event: NumberEvent) -> dict[str, Any]:
+    if event.kind != "halted" and event.availability != "BLOCKED":
+        return {}
+    return _latched(facts, event.at, event.reason, event.source)
+
+
+def _latched(facts: Facts, at: datetime, reason: Reason | None, by: str) -> dict[str, Any]:
+    before = (facts.latched_by, _text(facts.latch_reason))
+    if not _counts(at, (by, _text(reason)), facts.latched_at, before):
+        return {}
+    return {"latched_at": at, "latch_reason": reason, "latched_by": by}
+
+
+def _hold(facts: Facts, event: NumberEvent) -> dict[str, Any]:
+    until = event.hold_until
+    if event.kind != "rate_limited" or until is None:
+        return {}
+    before = (facts.hold_until or until, _text(facts.hold_reason))
+    if not _counts(event.at, (until, _text(event.reason)), facts.held_at, before):
+        return {}
+    return {"held_at": event.at, "hold_until": until, "hold_reason": event.reason}
 
 
 def obey(facts: Facts, command: NumberCommand) -> Facts:
     """What an operator said. A resume ends a halt and a hold; a RED quality or LIMITED it cannot lift."""
     by = f"operator:{command.actor}"
     if command.kind == "halt":
-        if not _newer(command.at, facts.latched_at):
-            return facts
         reason = Reason(code="operator_halt", text=command.note or "An operator halted the number.", rule=RULE)
-        return facts.model_copy(update={"latched_at": command.at, "latch_reason": reason, "latched_by": by})
-    if not _newer(command.at, facts.resumed_at):
+        return facts.model_copy(update=_latched(facts, command.at, reason, by))
+    if not _counts(command.at, by, facts.resumed_at, facts.resumed_by):
         return facts
     return facts.model_copy(update={"resumed_at": command.at, "resumed_by": by})
 
@@ -156,8 +207,13 @@ def _row(phone_number_id: str, home: str, facts: Facts, version: int, now: datet
     return state.model_dump(mode="json") | {"facts": facts.model_dump(mode="json", exclude_none=True)}
 
 
-def _newer(at: datetime, known: datetime | None) -> bool:
-    return known is None or at > known
+def _counts(at: datetime, rank: Rank, known_at: datetime | None, known_rank: Rank) -> bool:
+    """Whether a word of that time takes the place of the one that is known: a later one, or of one time the worse."""
+    return known_at is None or at > known_at or (at == known_at and rank > known_rank)
+
+
+def _text(reason: Reason | None) -> str:
+    return "" if reason is None else reason.model_dump_json()
 
 
 def _after_resume(at: datetime | None, facts: Facts) -> bool:

@@ -18,6 +18,7 @@ from harkara.contracts.portfolios import UNLIMITED
 from harkara.contracts.topics import NUMBER_COMMANDS, NUMBER_EVENTS, NUMBER_STATE
 from harkara.graph_api.client import GraphClient, GraphReadFailed
 from harkara.graph_api.errors import ErrorClass
+from harkara.graph_api.kept import KeptClients
 from harkara.graph_api.outcome import Refused
 from harkara.graph_api.wire import HealthStatus, PhoneNumber
 from harkara.policy.governance import Governance, Number
@@ -56,12 +57,17 @@ QUALITIES: dict[str | None, Quality] = {"GREEN": "GREEN", "YELLOW": "YELLOW", "R
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Numbers:
-    """The numbers of the policy, and the partition where each is at home."""
+    """The numbers of the policy, and the partition where each is at home. The policy may become another one, with the
+    same numbers and homes."""
 
     governance: Governance
     partitions: int
+
+    def follow(self, governance: Governance) -> None:
+        """Go by this policy from now on."""
+        self.governance = governance
 
     def fields(self, number: Number) -> tuple[str, ...]:
         """What Meta is asked about the number."""
@@ -188,7 +194,7 @@ class Poller:
         self._numbers = numbers
         self._clock = clock
         self._client_of = client_of
-        self._clients: dict[str, GraphClient] = {}
+        self._clients = KeptClients()
         self._due: dict[str, float] = {}
         self._asked: set[str] = set()
         self.projection: Projection | None = None
@@ -209,9 +215,10 @@ class Poller:
                     await asyncio.sleep(TICK_SECONDS / 2)
                     numbers = self._next()
                     events = await asyncio.gather(*(self._ask(number) for number in numbers))
+                    await self._clients.close_old()
                     await writer.write([_output(event) for event in events if event is not None])
             finally:
-                await asyncio.gather(*(client.aclose() for client in self._clients.values()))
+                await self._clients.aclose()
 
     def _next(self) -> list[Number]:
         """The numbers whose time has come, the longest overdue first."""
@@ -237,11 +244,11 @@ class Poller:
 
     async def _ask(self, number: Number) -> NumberEvent | None:
         number_id = number.phone_number_id
-        if number_id not in self._clients:
-            self._clients[number_id] = self._client_of(number)
+        made_of = (number.local_address, number.proxy, number.token_env, number.token_file)
+        client = self._clients.of(number_id, made_of, lambda: self._client_of(number))
         asked_at = self._clock.now()
         try:
-            answer = await self._clients[number_id].phone_number(number_id, self._numbers.fields(number))
+            answer = await client.phone_number(number_id, self._numbers.fields(number))
             health = HealthStatus.model_validate((answer.model_extra or {}).get("health_status"))
         except GraphReadFailed as failure:
             return self._refused(number, failure)

@@ -198,14 +198,19 @@ class LimitTeller:
         self._settings = settings
         self._clock = clock
         self._told_by_meta = told_by_meta
-        self._policy = {
-            each.id: UNLIMITED if each.limit == "unlimited" else each.limit for each in governance.portfolios
-        }
+        self._policy: dict[str, int] = {}
+        self.follow(governance)
         self._told: dict[tuple[str, str], int] = {}
 
     def ready(self) -> str | None:
         """Always: without a word the ledgers go by the last one."""
         return None
+
+    def follow(self, governance: Governance) -> None:
+        """Tell this policy's limits from now on."""
+        self._policy = {
+            each.id: UNLIMITED if each.limit == "unlimited" else each.limit for each in governance.portfolios
+        }
 
     async def run(self) -> None:
         """Tell until cancelled."""

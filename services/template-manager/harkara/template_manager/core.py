@@ -2,7 +2,8 @@
 
 A join: of each fact the latest word counts, so events may come in any order and more than once, and an older one never
 takes the place of a newer. At equal times (webhooks tell whole seconds) the stricter word counts; the list, which is
-read soon after every notice, has the last one.
+read soon after every notice, has the last one. But for a while after Meta refused a call for the template: a list that
+still says APPROVED then is behind, and every message that waits would be let go and held again each time it is read.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ GONE: frozenset[TemplateStatus] = frozenset({"DELETED"})
 FORGOTTEN_AFTER = timedelta(days=90)
 """After its deletion. An approved name is free again after 30 days (Meta), and notices live 30 days on their topic."""
 AN_INSTANT = timedelta(milliseconds=1)  # what a category held before the notice that it holds no more
+FIRST_DOUBT = timedelta(minutes=1)  # of the list after a refusal; longer than its readings in a row are apart
+LONGEST_DOUBT = timedelta(hours=1)  # then a call tries it again, as where no list is read
+DOUBTS_REMEMBERED = timedelta(days=1)
+MOST_REFUSALS = 7  # in as many minutes: the seventh is doubted for the longest time
 
 _STRICTNESS: dict[TemplateStatus, int] = {
     "UNKNOWN": 0, "APPROVED": 1, "PENDING": 2, "IN_APPEAL": 3, "PAUSED": 4, "LIMIT_EXCEEDED": 5, "LOCKED": 6,
@@ -76,11 +81,16 @@ class ContentWord(Value):
 
 class Facts(Value):
     """The latest word on each fact. `categories`: when each category was last seen to hold, so that the one before the
-    present one is known whatever order the words came in."""
+    present one is known whatever order the words came in. `unlisted`: the status by all but approvals in the list; None
+    in rows of before there was one. `refused_at`: when a call was refused for it last, `refusals` the minutes in which
+    some were."""
 
     template_id: str | None = None
     seen_at: Instant
     status: StatusWord | None = None
+    unlisted: StatusWord | None = None
+    refused_at: Instant | None = None
+    refusals: tuple[Instant, ...] = ()
     pause: PauseWord | None = None
     categories: dict[TemplateCategory, Instant] = Field(default_factory=dict)
     announced: Announcement | None = None
@@ -94,12 +104,18 @@ def observe(facts: Facts | None, event: TemplateEvent) -> Facts:
     said: dict[str, Any] = {
         "seen_at": max(known.seen_at, event.at),
         "template_id": _larger(known.template_id, event.template_id),
-        "status": _newest(known.status, _status_word(event), _strictness),
         "categories": _categories(known.categories, event),
     }
+    word = _status_word(event)
+    said["status"] = _newest(known.status, word, _strictness)
+    if word is not None and (word.status != "APPROVED" or event.kind != "listed"):
+        said["unlisted"] = _newest(known.unlisted, word, _strictness)
+    if event.source == "dispatcher" and word is not None:
+        said["refused_at"] = event.at if known.refused_at is None else max(known.refused_at, event.at)
+        minutes = {*known.refusals, event.at.replace(second=0, microsecond=0)}
+        said["refusals"] = tuple(sorted(minutes)[-MOST_REFUSALS:])
     if event.status == "PAUSED" and event.source == "webhook":
-        word = PauseWord(at=event.at, until=event.until)
-        said["pause"] = _newest(known.pause, word, _length)
+        said["pause"] = _newest(known.pause, PauseWord(at=event.at, until=event.until), _length)
     announced = category_of(event.correct_category)
     if announced is not None:
         notice = Announcement(at=event.at, category=announced, due=event.effective_at)
@@ -156,7 +172,7 @@ def state_of(event: TemplateEvent | TemplateState, facts: Facts, version: int, n
     """What the facts say of the template that `event` names."""
     newest = sorted(facts.categories.items(), key=lambda pair: (pair[1], _COST[pair[0]]), reverse=True)
     category, category_at = newest[0] if newest else (None, None)
-    status, content, quality = facts.status, facts.content, facts.quality
+    status, content, quality = _standing(facts), facts.content, facts.quality
     announced = facts.announced if _still_to_come(facts.announced, category, category_at) else None
     return TemplateState(
         waba_id=event.waba_id,
@@ -181,9 +197,35 @@ def state_of(event: TemplateEvent | TemplateState, facts: Facts, version: int, n
     )
 
 
+def _standing(facts: Facts) -> StatusWord | None:
+    """The word on the status that counts."""
+    newest, until = facts.status, doubted_until(facts)
+    if newest is None or until is None or newest.status != "APPROVED" or newest == facts.unlisted:
+        return newest
+    return facts.unlisted if newest.at < until else newest
+
+
+def doubted_until(facts: Facts) -> datetime | None:
+    """Until when an approval in the list is doubted, because calls were refused: twice as long with each minute in
+    which some were, within a day. An approval by a notice counts at once."""
+    if facts.refused_at is None:
+        return None
+    lately = [minute for minute in facts.refusals if facts.refused_at - minute <= DOUBTS_REMEMBERED]
+    doubled: int = 2 ** max(len(lately) - 1, 0)
+    return facts.refused_at + min(FIRST_DOUBT * doubled, LONGEST_DOUBT)
+
+
+def doubt_ends(row: Row) -> datetime | None:
+    """When the list is to be read again of a template that calls were refused for; None where no doubt keeps it back.
+    Looked at often, so without reading the facts of those that were never refused."""
+    if row["status"] == "APPROVED" or "refused_at" not in row["facts"]:
+        return None
+    return doubted_until(facts_of(row))
+
+
 def _paused_until(facts: Facts) -> datetime | None:
     """When the present pause ends, as far as it was announced. One that was seen to hold on beyond its end has none."""
-    status, pause = facts.status, facts.pause
+    status, pause = _standing(facts), facts.pause
     if status is None or status.status != "PAUSED" or pause is None or pause.until is None:
         return None
     return pause.until if pause.until > status.at else None

@@ -17,6 +17,7 @@ from harkara.contracts.partition import murmur2, partition_for
 from harkara.contracts.templates import TemplateEvent
 from harkara.contracts.topics import TEMPLATE_EVENTS, TEMPLATE_STATE
 from harkara.graph_api.client import GraphClient, GraphReadFailed
+from harkara.graph_api.kept import KeptClients
 from harkara.graph_api.outcome import InDoubt, Refused
 from harkara.graph_api.templates import (
     TemplateNode,
@@ -32,7 +33,7 @@ from harkara.runtime.faust_table import ProjectionTable
 from harkara.runtime.kafka import Output, open_writer
 from harkara.runtime.loop import Incoming
 from harkara.template_manager import metrics
-from harkara.template_manager.core import Row, is_forgotten, is_news, missing, next_row
+from harkara.template_manager.core import Row, doubt_ends, is_forgotten, is_news, missing, next_row
 from harkara.template_manager.settings import Settings
 from harkara.template_manager.timetable import AFTER_PAUSE_SECONDS, Timetable
 
@@ -161,7 +162,7 @@ class Reader:
         self._accounts = accounts
         self._clock = clock
         self._client_of = client_of
-        self._clients: dict[str, GraphClient] = {}
+        self._clients = KeptClients()
         self._times: dict[str, Timetable] = {}
         self._not_seen: dict[str, set[str]] = {}
         self.projection: Projection | None = None
@@ -186,9 +187,10 @@ class Reader:
                 while True:
                     await asyncio.sleep(TICK_SECONDS)
                     read = await asyncio.gather(*(self._read(waba_id) for waba_id in self._due()[:READS_AT_ONCE]))
+                    await self._clients.close_old()
                     await writer.write([_output(event) for events in read for event in events])
             finally:
-                await asyncio.gather(*(client.aclose() for client in self._clients.values()))
+                await self._clients.aclose()
 
     def _due(self) -> list[str]:
         """The accounts whose time has come, the longest overdue first."""
@@ -205,12 +207,14 @@ class Reader:
         return sorted((w for w, times in self._times.items() if times.due <= now), key=lambda w: self._times[w].due)
 
     def _pause_ends_in(self, waba_id: str) -> float:
-        """Seconds until the next pause of a template is over: then the list tells whether it is."""
+        """Seconds until the next pause of a template is over, or the doubt of a list that calls were refused against:
+        then the list tells whether it is."""
         now, ends = self._clock.now(), []
         for row in self._rows(waba_id).values():
-            until = row["paused_until"]
-            if until is not None and (left := (datetime.fromisoformat(until) - now).total_seconds()) > 0:
-                ends.append(left + AFTER_PAUSE_SECONDS)
+            told = row["paused_until"]
+            for until in (None if told is None else datetime.fromisoformat(told), doubt_ends(row)):
+                if until is not None and (left := (until - now).total_seconds()) > 0:
+                    ends.append(left + AFTER_PAUSE_SECONDS)
         return min(ends, default=float("inf"))
 
     def _rows(self, waba_id: str) -> dict[str, Row]:
@@ -285,9 +289,8 @@ class Reader:
         raise GraphReadFailed(InDoubt("answer"))
 
     def _client(self, waba_id: str) -> GraphClient:
-        if waba_id not in self._clients:
-            self._clients[waba_id] = self._client_of(waba_id)
-        return self._clients[waba_id]
+        first = self._accounts.numbers(waba_id)[0]
+        return self._clients.of(waba_id, (first.local_address, first.proxy), lambda: self._client_of(waba_id))
 
 
 def seen_in_list(waba_id: str, listed: dict[str, object], asked_at: datetime) -> TemplateEvent | None:

@@ -30,7 +30,7 @@ def create(settings: Settings) -> Service:
     clock = SystemClock()
     known = Known(clock.now)
     read = [SERVICE_WINDOWS, NUMBER_STATE, QUEUE_STATE, TEMPLATE_STATE, PERSON_IDENTITIES]
-    replica = ReplicaTable(settings, "windows-and-numbers", read, known.apply)
+    replica = ReplicaTable(settings, "windows-and-numbers", read, known.apply, take=known.take)
     router = Router(governance, known, clock)
     routing = Loop(
         settings,

@@ -51,7 +51,7 @@ def _exception(cleared: ClearedIntent, planned: Planned, policy_version: str, no
     if opened is None or opened.exception is None:
         return []
     record = AuditRecord(
-        audit_id=event_id(intent.message_id, cleared.intent_hash, "quiet-hours-exception"),
+        audit_id=event_id(intent.message_id, cleared.steps, "quiet-hours-exception"),
         actor=ACTOR,
         action="quiet_hours_exception",
         subject=intent.message_id,
@@ -100,7 +100,7 @@ def _order(
         fallback=fallback,
     )
     topic = DISPATCH_ORDERS_URGENT if intent.priority == URGENT else DISPATCH_ORDERS
-    step = event_id(intent.message_id, cleared.intent_hash, "order")
+    step = event_id(intent.message_id, cleared.steps, "order")
     return Output(topic, cleared.home, cleared.home, order, step, now, subject=intent.message_id)
 
 
@@ -123,5 +123,5 @@ def _step(
         received_at=cleared.received_at,
         decision=decision_of(outcome, policy_version, now),
     )
-    step = event_id(intent.message_id, cleared.intent_hash, status)
+    step = event_id(intent.message_id, cleared.steps, status)
     return Output(MESSAGE_LIFECYCLE, cleared.home, cleared.home, event, step, now, subject=intent.message_id)

@@ -37,7 +37,7 @@ class Router:
             raise Refused("the record is no ClearedIntent")
         now = self._clock.now()
         numbers = (number.phone_number_id for number in self._governance.numbers_of(cleared.home))
-        around = answering(cleared, self._known.around(cleared.person_key, numbers, cleared.also_key))
+        around = answering(cleared, self._known.around(cleared.person_key, numbers))
         decision = plan(cleared, self._governance, around, now)
         outcome = decision.plan[0].form if isinstance(decision, Planned) else decision.reason.code
         decided(outcome).inc()
