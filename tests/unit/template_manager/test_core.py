@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -137,6 +138,13 @@ def test_a_notice_of_meta_and_a_list_that_agrees_are_not_doubted() -> None:
     assert state(listed(), refused_call(60), notice).status == "APPROVED"
     assert state(listed(), refused_call(60), listed(65, status="REJECTED")).status == "REJECTED"
     assert doubt_ends(folded(listed())) is None
+
+
+@pytest.mark.parametrize(("told", "status"), [(59, "PAUSED"), (60, "APPROVED"), (61, "APPROVED")])
+def test_an_approval_told_in_the_second_of_a_refusal_ends_the_doubt_of_the_list(told: float, status: str) -> None:
+    """A call is refused, the template is resumed, and its notice says the whole second: it must not wait a minute."""
+    words = [listed(), refused_call(60.7), seen(after=told, status="APPROVED"), listed(61.5)]
+    assert {state(*order).status for order in permutations(words)} == {status}
 
 
 @pytest.mark.req("B12")

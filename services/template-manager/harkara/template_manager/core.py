@@ -83,7 +83,7 @@ class Facts(Value):
     """The latest word on each fact. `categories`: when each category was last seen to hold, so that the one before the
     present one is known whatever order the words came in. `unlisted`: the status by all but approvals in the list; None
     in rows of before there was one. `refused_at`: when a call was refused for it last, `refusals` the minutes in which
-    some were."""
+    some were. `approved_at`: of the newest notice of an approval."""
 
     template_id: str | None = None
     seen_at: Instant
@@ -91,6 +91,7 @@ class Facts(Value):
     unlisted: StatusWord | None = None
     refused_at: Instant | None = None
     refusals: tuple[Instant, ...] = ()
+    approved_at: Instant | None = None
     pause: PauseWord | None = None
     categories: dict[TemplateCategory, Instant] = Field(default_factory=dict)
     announced: Announcement | None = None
@@ -114,6 +115,8 @@ def observe(facts: Facts | None, event: TemplateEvent) -> Facts:
         said["refused_at"] = event.at if known.refused_at is None else max(known.refused_at, event.at)
         minutes = {*known.refusals, event.at.replace(second=0, microsecond=0)}
         said["refusals"] = tuple(sorted(minutes)[-MOST_REFUSALS:])
+    if event.source == "webhook" and word is not None and word.status == "APPROVED":
+        said["approved_at"] = event.at if known.approved_at is None else max(known.approved_at, event.at)
     if event.status == "PAUSED" and event.source == "webhook":
         said["pause"] = _newest(known.pause, PauseWord(at=event.at, until=event.until), _length)
     announced = category_of(event.correct_category)
@@ -207,12 +210,14 @@ def _standing(facts: Facts) -> StatusWord | None:
 
 def doubted_until(facts: Facts) -> datetime | None:
     """Until when an approval in the list is doubted, because calls were refused: twice as long with each minute in
-    which some were, within a day. An approval by a notice counts at once."""
-    if facts.refused_at is None:
+    which some were, within a day. A notice of an approval ends it at once, also one of the second of the refusal:
+    notices tell whole seconds, and a notice, unlike the list, is not behind."""
+    refused_at, approved_at = facts.refused_at, facts.approved_at
+    if refused_at is None or (approved_at is not None and approved_at >= refused_at.replace(microsecond=0)):
         return None
-    lately = [minute for minute in facts.refusals if facts.refused_at - minute <= DOUBTS_REMEMBERED]
+    lately = [minute for minute in facts.refusals if refused_at - minute <= DOUBTS_REMEMBERED]
     doubled: int = 2 ** max(len(lately) - 1, 0)
-    return facts.refused_at + min(FIRST_DOUBT * doubled, LONGEST_DOUBT)
+    return refused_at + min(FIRST_DOUBT * doubled, LONGEST_DOUBT)
 
 
 def doubt_ends(row: Row) -> datetime | None:
