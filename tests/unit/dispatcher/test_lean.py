@@ -16,7 +16,7 @@ from harkara.dispatcher.garbage import RECOVERIES, THRESHOLDS, calm
 from harkara.dispatcher.journal import Entry
 from harkara.dispatcher.observe import queue_states
 from harkara.dispatcher.orders import message_of, order_of
-from harkara.dispatcher.sealed import repacked
+from harkara.dispatcher.sealed import closed
 from harkara.dispatcher.state import LaneState
 from harkara.dispatcher.wakeup import next_wake
 from harkara.policy.pacing import Limits, paced
@@ -126,7 +126,8 @@ def test_what_is_read_back_and_waits_is_small_and_whole() -> None:
     entries.insert(2, Entry("message-1", 2, "end", START, HOME, end))
     state = LaneState()
     assert list(replay(state, entries)) == entries
-    small = [each.message_id for each in state.messages.values() if each.sealed == repacked(each.sealed)]
+    small = [each.message_id for each in state.messages.values() if each.sealed == closed(each.sealed, packed=True)]
+    assert {type(each.sealed) for each in state.messages.values()} == {bytes}
     assert small == ["message-0", "message-2"]
     assert {each.message_id: order_of(each)["template"] for each in state.messages.values()} == {
         message_id: each["template"] for message_id, each in orders.items() if message_id != "message-1"

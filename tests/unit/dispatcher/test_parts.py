@@ -109,6 +109,15 @@ def test_timers_forget_what_has_ended_and_what_is_moved_while_it_is_due(rows: li
     assert {item.name for item in timers.take_due(1e6, 1000)} == wanted.keys()
 
 
+@pytest.mark.parametrize("intent_hash", ["32b0b90467f44da709770d4a2d2d9926", "hash 7", "ab12", "ab " * 9])
+def test_an_ended_message_is_known_by_eight_bytes_of_its_intents_hash(intent_hash: str) -> None:
+    horizon = Horizon()
+    horizon.add("message-1", START, "submitted", 1, intent_hash)
+    ended = horizon.find("message-1")
+    assert ended is not None and ended.fingerprint == fingerprint(intent_hash) and len(ended.fingerprint) == 8
+    assert fingerprint(intent_hash[::-1]) != ended.fingerprint
+
+
 def test_the_horizon_keeps_seven_days_and_then_forgets_in_parts() -> None:
     horizon = Horizon()
     for n in range(1000):

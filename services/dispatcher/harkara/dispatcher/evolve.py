@@ -16,7 +16,7 @@ from harkara.dispatcher.journal import NOT_SENT, Entry, message_id_of
 from harkara.dispatcher.message import Course
 from harkara.dispatcher.orders import message_of, seconds
 from harkara.dispatcher.plan import PATIENCE_SECONDS
-from harkara.dispatcher.sealed import repacked
+from harkara.dispatcher.sealed import closed
 from harkara.dispatcher.state import Fallback, Given, Hold, LaneState, Message, Paused, Seen, Taken
 from harkara.policy.throttle import Cut
 
@@ -45,17 +45,24 @@ def evolve(state: LaneState, entry: Entry) -> LaneState:
 
 
 def replay(state: LaneState, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Apply a journal, entry by entry. An order is packed when SHALLOW more have come and it still waits: most have
-    ended by then, and packing is a fifth of what reading one back costs. Raises UnknownKind."""
+    """Apply a journal, entry by entry. An order is sealed when SHALLOW more have come and it still waits: most have
+    ended by then, and sealing is a fifth of what reading one back costs. Raises UnknownKind."""
     young: deque[str] = deque()
     for entry in entries:
         evolve(state, entry)
         if entry.kind == "order":
             young.append(entry.key)
-            waiting = state.messages.get(young.popleft()) if len(young) > SHALLOW else None
-            if waiting is not None:
-                waiting.sealed = repacked(waiting.sealed)
+            if len(young) > SHALLOW:
+                _close(state, young.popleft(), packed=True)
         yield entry
+    for message_id in young:
+        _close(state, message_id, packed=False)
+
+
+def _close(state: LaneState, message_id: str, *, packed: bool) -> None:
+    message = state.messages.get(message_id)
+    if message is not None:
+        message.sealed = closed(message.sealed, packed=packed)
 
 
 def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
@@ -89,9 +96,9 @@ def _refused(said: dict[str, Any], known: int) -> int:
     return told
 
 
-def _deep(state: LaneState) -> bool:
-    """Whether an order that comes now may wait long; `replay` finds that out by itself."""
-    return len(state.messages) >= SHALLOW and not state.replaying
+def _deep(state: LaneState) -> bool | None:
+    """Whether an order that comes now may wait long; of one that is read back, `replay` finds that out later."""
+    return None if state.replaying else len(state.messages) >= SHALLOW
 
 
 def _step(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from harkara.contracts.intents import Category, Form
-from harkara.dispatcher.sealed import content_in, hash_in, trace_in
+from harkara.dispatcher.sealed import Sealed, content_in, hash_in, trace_in
 
 WAITING = frozenset({"queued", "scheduled", "held", "retrying"})
 """Statuses in which a message may still be cancelled or expire without effect."""
@@ -138,7 +138,7 @@ class Message:
     priority: int
     plan: tuple[Candidate, ...]
     traits: Traits
-    sealed: bytes
+    sealed: Sealed
     received_at: float
     expires_at: float
     status: str = "queued"

@@ -11,14 +11,15 @@ from typing import Any
 from harkara.contracts.intents import Form
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.message import Candidate, Hours, Message, Traits, other_names
-from harkara.dispatcher.sealed import seal
+from harkara.dispatcher.sealed import Open, seal
 
 MEDIA = frozenset({"image", "video", "audio", "document", "sticker"})
 CONTENT = ("to", "user_id", "session", "template", "answers", "fallback", "instead_of", "marks")
 
 
-def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bool = True) -> Message:
-    """The live message of a DispatchOrder's JSON; `packed`: it may wait long, and is to be small."""
+def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bool | None = True) -> Message:
+    """The live message of a DispatchOrder's JSON; `packed`: it may wait long, and is to be small. None: that is not
+    known yet, and it is not sealed."""
     template = order.get("template")
     names = (*CONTENT, "dry_run", "not_before") if order.get("dry_run") else CONTENT
     content = {name: order[name] for name in names if order.get(name) is not None}
@@ -44,7 +45,9 @@ def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bo
             falls_back="fallback" in order,
             instead_of=order.get("instead_of", 0),
         ),
-        seal(order["intent_hash"], trace, content, packed=packed),
+        Open(order["intent_hash"], trace, content)
+        if packed is None
+        else seal(order["intent_hash"], trace, content, packed=packed),
         seconds(order["received_at"]),
         seconds(order["expires_at"]),
         other=other_names(order),
@@ -111,6 +114,7 @@ def _candidate(each: dict[str, Any]) -> Candidate:
     return Candidate(sys.intern(each["phone_number_id"]), form, None if until is None else seconds(until))
 
 
+@lru_cache(maxsize=1024)  # a run's messages have their times in common
 def seconds(instant: str) -> float:
     """An ISO instant of the wire as Unix seconds."""
     return datetime.fromisoformat(instant).timestamp()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
@@ -27,6 +27,17 @@ _FAMILIAR = (
 )
 
 
+class Open(NamedTuple):
+    """The three as they are, of an order just read back: most of these have ended before it is worth a seal."""
+
+    intent_hash: str
+    trace: str | None
+    content: dict[str, Any]
+
+
+Sealed: TypeAlias = bytes | Open
+
+
 def seal(intent_hash: str, trace: str | None, content: dict[str, Any], *, packed: bool = True) -> bytes:
     """The three in one; without a trace that is too long to be one. `packed`: small, for a message that may wait long;
     else quick to open. Raises ValueError for a hash above 32,767 bytes."""
@@ -37,6 +48,13 @@ def seal(intent_hash: str, trace: str | None, content: dict[str, Any], *, packed
     lengths = _LENGTHS.pack(len(of_hash) | hash_flag, len(of_trace) | trace_flag | _PLAIN)
     plain = b"".join((lengths, of_hash, of_trace, orjson.dumps(content)))
     return repacked(plain) if packed else plain
+
+
+def closed(sealed: Sealed, *, packed: bool) -> bytes:
+    """Sealed by now, and small where it is to be."""
+    if isinstance(sealed, Open):
+        return seal(*sealed, packed=packed)
+    return repacked(sealed) if packed else sealed
 
 
 def repacked(sealed: bytes) -> bytes:
@@ -50,15 +68,19 @@ def repacked(sealed: bytes) -> bytes:
     return b"".join((lengths, names, deflate.compress(sealed[start:]), deflate.flush()))
 
 
-def hash_in(sealed: bytes) -> str:
+def hash_in(sealed: Sealed) -> str:
     """The intent hash."""
+    if isinstance(sealed, Open):
+        return sealed.intent_hash
     length, _ = _LENGTHS.unpack_from(sealed)
     part = sealed[_LENGTHS.size : _LENGTHS.size + (length & ~_TEXT)]
     return part.decode() if length & _TEXT else part.hex()
 
 
-def trace_in(sealed: bytes) -> str | None:
+def trace_in(sealed: Sealed) -> str | None:
     """The traceparent."""
+    if isinstance(sealed, Open):
+        return sealed.trace
     of_hash, length = _LENGTHS.unpack_from(sealed)
     length &= ~_PLAIN
     if not length:
@@ -71,8 +93,10 @@ def trace_in(sealed: bytes) -> str | None:
     return f"00-{digits[:32]}-{digits[32:48]}-{digits[48:]}"
 
 
-def content_in(sealed: bytes) -> dict[str, Any]:
+def content_in(sealed: Sealed) -> dict[str, Any]:
     """The content."""
+    if isinstance(sealed, Open):
+        return sealed.content
     of_hash, of_trace = _LENGTHS.unpack_from(sealed)
     content = sealed[_content_start(of_hash, of_trace) :]
     if not of_trace & _PLAIN:
