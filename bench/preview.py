@@ -20,10 +20,12 @@ from datetime import UTC, datetime
 
 from harkara.contracts.consent import ConsentEvent, advance_consent
 from harkara.contracts.identity import person_key
+from harkara.contracts.portfolios import PortfolioLease
 from harkara.contracts.topics import CONSENT_STATE
 from harkara.ingestion.acceptance import Request, Resolved, RunAcceptance
 from harkara.ingestion.audience import inline_rows
 from harkara.ingestion.known import Known
+from harkara.ingestion.portfolios import Ledgers
 from harkara.ingestion.requests import RunRequest
 from harkara.ingestion.resolution import Resolver
 from harkara.ingestion.runs import Caller, Frozen, plan_run
@@ -34,7 +36,7 @@ from harkara.runtime.clock import SystemClock
 from harkara.runtime.kafka import Output, RawOutput
 
 PEPPER = b"a pepper of the bench"
-SENDER = "100000000000001"
+SENDER, PORTFOLIO = "100000000000001", "300000000000001"
 LONGEST_SECONDS = 2.0
 ROUNDS = 3
 
@@ -48,12 +50,15 @@ class Nowhere:
 
 
 def policy() -> Governance:
-    """One number, and hours that matter: the dearest way to decide."""
+    """One number of a portfolio whose limit is kept, and hours that matter: the dearest way to decide."""
     number = {
         "phone_number_id": SENDER, "display_phone_number": "+919999900001", "waba_id": "200000000000001",
-        "portfolio_id": "300000000000001", "token_env": "TOKEN",
+        "portfolio_id": PORTFOLIO, "token_env": "TOKEN",
     }  # fmt: skip
-    return Governance.model_validate({"numbers": [number], "compliance": {"consent_mode": "opt_out"}})
+    portfolios = [{"id": PORTFOLIO, "limit": 2000}]
+    return Governance.model_validate(
+        {"numbers": [number], "portfolios": portfolios, "compliance": {"consent_mode": "opt_out"}}
+    )
 
 
 def phone(n: int) -> str:
@@ -77,7 +82,9 @@ def consents(persons: int) -> Standings:
 async def measured(rows: int, persons: int) -> dict[str, float]:
     """The figures."""
     governance, clock = policy(), SystemClock()
-    resolver = Resolver(governance, PEPPER, consents(persons), Around(clock.now), lambda: True)
+    ledgers = Ledgers()
+    ledgers.apply(PortfolioLease(portfolio_id=PORTFOLIO, version=1, at=clock.now(), limit=2000, used=500))
+    resolver = Resolver(governance, PEPPER, consents(persons), Around(clock.now), lambda: True, ledgers)
     acceptance = RunAcceptance(Nowhere(), Known(), clock, resolver)
     template = {"name": "daily_update", "language": "en"}
     run = RunRequest.model_validate({"name": "bench", "sessionId": SENDER, "template": template, "category": "utility"})

@@ -9,12 +9,14 @@ from typing import Any
 
 import orjson
 
-from tests.chaos.kills import Death, Failpoint, Moment, Nth, Point, Syscall, table
+from tests.chaos.kills import BROKER, LATE, Death, Failpoint, Moment, Nth, Point, Syscall, table
 from tests.chaos.verdict import Verdict
 
 FOLDER = Path(".harkara/chaos")
 FEWEST_BROKER_POINTS = 50
-"""Fewer deaths than this at the broker's sockets have not shown what a death does to a transaction."""
+"""Fewer deaths than this before a system call on the broker's sockets have not shown what one does to a transaction."""
+FEWEST_KILLS = 200
+"""Of all kinds; a process that was killed because it did not reach its point is none of them."""
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Campaign:
     seed: int
     plan: list[Point] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
+    failures: dict[str, list[Result]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -49,51 +52,74 @@ class Campaign:
             return made
         kept = orjson.loads(made._file.read_bytes())
         made.plan = [_point(each) for each in kept["plan"]]
-        for key, each in kept["results"].items():
-            deaths = [Death(**death) for death in each["deaths"]]
-            made.results[key] = Result(**each | {"verdict": Verdict(**each["verdict"]), "deaths": deaths})
+        made.results = {key: _result(each) for key, each in kept["results"].items()}
+        made.failures = {key: [_result(each) for each in several] for key, several in kept["failures"].items()}
         return made
 
     def keep(self, key: str, result: Result) -> None:
-        """Remember a part's result; one that failed is tried again by the next process."""
-        self.results[key] = result
+        """Remember a part's result; one that failed is tried again by the next process, and stays a failure."""
+        if result.holds:
+            self.results[key] = result
+        else:
+            self.failures.setdefault(key, []).append(result)
         self.save()
 
     def save(self) -> None:
         """Into the file, at once or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        passed = {key: asdict(each) for key, each in self.results.items() if each.holds}
+        content = {
+            "plan": [asdict(each) for each in self.plan],
+            "results": {key: asdict(each) for key, each in self.results.items()},
+            "failures": {key: [asdict(each) for each in several] for key, several in self.failures.items()},
+        }
         unfinished = self._file.with_suffix(".new")
-        unfinished.write_bytes(orjson.dumps({"plan": [asdict(each) for each in self.plan], "results": passed}))
+        unfinished.write_bytes(orjson.dumps(content))
         unfinished.replace(self._file)
 
     def summary(self, kinds: Sequence[str]) -> list[str]:
         """The figures of the parts that were asked for."""
-        total, deaths = Verdict(), list[Death]()
-        for result in self.results.values():
+        total = Verdict()
+        for result in self._every():
             total.add(result.verdict)
-            deaths += result.deaths
-        lines = [f"seed {self.seed}: {len(deaths)} kills", *table(deaths), str(total)]
-        failed = [key for key, result in self.results.items() if not result.holds]
-        if failed:
-            lines.append(f"DID NOT HOLD: {', '.join(failed)}; evidence in {self.folder}")
+        lines = [f"seed {self.seed}: {self.kills} kills", *table(self._deaths()), str(total)]
+        for key, failures in self.failures.items():
+            lines += [f"{key} DID NOT HOLD: {each.line}; evidence in {self.folder}" for each in failures]
+            lines += [f"{key} held when it was run again: {self.results[key].line}"] if key in self.results else []
         if "kills" in kinds and self.broker_deaths < FEWEST_BROKER_POINTS:
             lines.append(f"TOO FEW: {self.broker_deaths} deaths at broker sockets, {FEWEST_BROKER_POINTS} are needed")
+        if "kills" in kinds and self.kills < FEWEST_KILLS:
+            lines.append(f"TOO FEW: {self.kills} kills, {FEWEST_KILLS} are needed")
         return lines
+
+    @property
+    def kills(self) -> int:
+        """Deaths where they were meant to be."""
+        return sum(death.where != LATE for death in self._deaths())
 
     @property
     def broker_deaths(self) -> int:
         """Deaths before a call on a socket to the broker."""
-        return sum(death.where == "broker" for result in self.results.values() for death in result.deaths)
+        return sum(death.where == BROKER for death in self._deaths())
 
     def holds(self, kinds: Sequence[str]) -> bool:
-        """Whether everything that was asked for held."""
-        enough = "kills" not in kinds or self.broker_deaths >= FEWEST_BROKER_POINTS
-        return enough and all(result.holds for result in self.results.values())
+        """Whether everything that was asked for held, at its first run already, and enough was tried."""
+        enough = self.broker_deaths >= FEWEST_BROKER_POINTS and self.kills >= FEWEST_KILLS
+        return not self.failures and (enough or "kills" not in kinds)
+
+    def _every(self) -> list[Result]:
+        return [*self.results.values(), *(each for several in self.failures.values() for each in several)]
+
+    def _deaths(self) -> list[Death]:
+        return [death for result in self._every() for death in result.deaths]
 
     @property
     def _file(self) -> Path:
         return self.folder / "campaign.json"
+
+
+def _result(kept: dict[str, Any]) -> Result:
+    deaths = [Death(**death) for death in kept["deaths"]]
+    return Result(**kept | {"verdict": Verdict(**kept["verdict"]), "deaths": deaths})
 
 
 def _point(kept: dict[str, Any]) -> Point:

@@ -29,6 +29,7 @@ REACH_SECONDS = 25.0  # an idle process still makes a few network calls a second
 FATES = {"response_lost": 0.02, "cut_answer": 0.02, "hang_after": 0.01, "transient_131016_once": 0.03}
 """What the far side does meanwhile: answers that leave the attempt in doubt, and refusals that are tried again."""
 CANCELS = 6  # of all messages so far, asked for before each start: most of them come too late
+BROKER, AROUND, LATE = "broker", "around", "late"
 ECHOED_SHARE = 0.3  # of what was accepted, told by a status between two deaths: echoes are recovered from as well
 
 
@@ -82,8 +83,9 @@ Point = Syscall | Nth | Failpoint | Moment
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How one process ended. `where`: before a call to the broker, to the graph, or elsewhere (a file, a pipe); at a
-    failpoint; anywhere (at a moment); late (the point was not reached)."""
+    """How one process ended. `where`: before a call to the broker, to the graph, or elsewhere (a file, a pipe); around
+    a call to the broker (within milliseconds of it); at a failpoint; anywhere (at a moment); late (the point was not
+    reached: it was killed in its idleness)."""
 
     point: str
     where: str
@@ -191,7 +193,7 @@ async def _die(on: Ground, running: Round, point: Point) -> Death:
             code, where = await _die_at_nth(on, running, point)
         case Failpoint():
             dying = await on.start(running, HARKARA_FAILPOINTS=f"{point.name}:{point.nth}:kill")
-            code, where = await _end(on, running, dying, REACH_SECONDS, "failpoint", "late")
+            code, where = await _end(on, running, dying, REACH_SECONDS, "failpoint", LATE)
         case Moment():
             dying = await on.start(running)
             code, where = await _end(on, running, dying, point.milliseconds / 1000, "anywhere", "anywhere")
@@ -202,7 +204,7 @@ async def _die(on: Ground, running: Round, point: Point) -> Death:
 async def _die_before(on: Ground, running: Round, point: Syscall) -> tuple[int, str]:
     log = running.stack.folder / "point.strace"
     dying = await on.start(running, trace=("-o", str(log), *kill_before(point.call, point.nth)))
-    code, where = await _end(on, running, dying, REACH_SECONDS, "", "late")
+    code, where = await _end(on, running, dying, REACH_SECONDS, "", LATE)
     if not where:
         with log.open() as lines:
             call = reached(lines, point.call, point.nth)
@@ -215,11 +217,11 @@ async def _die_at_nth(on: Ground, running: Round, point: Nth) -> tuple[int, str]
     tracer = on.tracers[dying.process.pid]
     try:
         async with asyncio.timeout(REACH_SECONDS):
-            where = "broker" if await begun(tracer, on.port, point.overall) else "late"
+            where = AROUND if await begun(tracer, on.port, point.overall) else LATE
     except TimeoutError:
-        where = "late"
+        where = LATE
     os.kill(dying.process.pid, signal.SIGKILL)  # at once: by way of the nursery it would be a millisecond later
-    code, _ = await _end(on, running, dying, REACH_SECONDS, where, "late")
+    code, _ = await _end(on, running, dying, REACH_SECONDS, where, LATE)
     return code, where
 
 

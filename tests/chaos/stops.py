@@ -6,10 +6,13 @@ import signal
 import time
 from dataclasses import dataclass
 
+import orjson
+
+from harkara.contracts.partition import partition_for
 from tests.chaos.freezes import FAST, SESSION_SECONDS
 from tests.chaos.ground import Ground, Round
 from tests.chaos.verdict import Verdict
-from tests.integration.dispatcher.stack import Process
+from tests.integration.dispatcher.stack import NUMBERS, ONE, PARTITIONS, Process
 from tests.support.wait import eventually
 
 LATENCY_MS = 800  # a stop finds a good many calls under way
@@ -21,7 +24,8 @@ BOOT_SECONDS = 15.0  # a process that boots beside a test run, and its first com
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A graceful stop, in seconds. `begun`: calls that began after the signal had been noticed; `doubted`: messages in
+    """A graceful stop, in seconds. `begun`: calls by the numbers of the lanes that are left, begun after the signal had
+    been noticed and before the exit, which until then nobody else may make; `doubted`: messages in
     doubt at the exit; `pause`: from the exit to the next call, by the heir; `within`: what that may take."""
 
     kind: str
@@ -51,19 +55,36 @@ async def restart(on: Ground) -> Stop:
     async with on.round(latency_ms=LATENCY_MS) as running:
         running.governed(per_second=RATE)
         leaving = await running.stack.dispatcher("dispatcher-0", **FAST)
-        return await _stopped(running, leaving, None, "restart in place", BOOT_SECONDS)
+        return await _stopped(running, leaving, None, set(NUMBERS), "restart in place", BOOT_SECONDS)
 
 
 async def takeover(on: Ground) -> Stop:
     """Another process, there already, takes the lanes: a static member's are free when its session ends."""
     async with on.round(latency_ms=LATENCY_MS) as running:
         running.governed(per_second=RATE)
-        leaving = await running.stack.dispatcher("dispatcher-0", **FAST)
-        heir = await running.stack.dispatcher("dispatcher-1", **FAST)
-        return await _stopped(running, leaving, heir, "takeover", SESSION_SECONDS + BOOT_SECONDS)
+        first = await running.stack.dispatcher("dispatcher-0", **FAST)
+        second = await running.stack.dispatcher("dispatcher-1", **FAST)
+        await eventually(lambda: _are_shared(first, second), BOOT_SECONDS + SESSION_SECONDS)
+        seconds = {number for number, home in NUMBERS.items() if partition_for(home, PARTITIONS) in _taken(second)}
+        leaving, heir, own = (second, first, seconds) if ONE in seconds else (first, second, set(NUMBERS) - seconds)
+        return await _stopped(running, leaving, heir, own, "takeover", SESSION_SECONDS + BOOT_SECONDS)
 
 
-async def _stopped(running: Round, leaving: Process, heir: Process | None, kind: str, within: float) -> Stop:
+async def _are_shared(first: Process, second: Process) -> bool:
+    lanes = [await each.metric("harkara_dispatcher_lanes") for each in (first, second)]
+    return min(lanes) > 0 and sum(lanes) == PARTITIONS
+
+
+def _taken(process: Process) -> set[int]:
+    """The lanes that it ever took."""
+    lines = [orjson.loads(line) for line in process.log.read_bytes().splitlines() if line.startswith(b"{")]
+    return {line["partition"] for line in lines if line["event"] == "lane_taken"}
+
+
+async def _stopped(
+    running: Round, leaving: Process, heir: Process | None, numbers: set[str], kind: str, within: float
+) -> Stop:
+    """`numbers`: those of the lanes that are left."""
     await running.send("load", MESSAGES)
     await eventually(lambda: _accepted(running, MESSAGES // 6), 60)
     asked = time.time()
@@ -71,9 +92,10 @@ async def _stopped(running: Round, leaving: Process, heir: Process | None, kind:
     code = await leaving.ended()
     left = time.time()
     statuses = list((await running.stack.statuses()).values())
-    begun = 0
+    before = [at for number, at in await _calls(running) if number in numbers]
+    begun = sum(asked + NOTICED_SECONDS < at <= left for at in before)
+    assert any(at <= asked for at in before), "the lanes that were left had sent nothing"
     if heir is None:
-        begun = sum(asked + NOTICED_SECONDS < at <= left for _, at in await _calls(running))
         await running.stack.dispatcher("dispatcher-0", **FAST)
     verdict = await running.concluded()
     pause = _longest_pause(await _calls(running), left)

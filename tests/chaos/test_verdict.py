@@ -49,16 +49,40 @@ def test_what_was_cancelled_must_not_have_been_sent() -> None:
     assert judged(STATES, ended, LEDGER, {"message-1"}).false_claims == ["message-1"]
 
 
-def test_a_campaign_is_kept_with_what_held_and_needs_its_deaths_at_the_broker(
+AT_A_CALL, AROUND_ONE = Death("sendmsg:4", "broker"), Death("recvmsg:overall-90", "around")
+AT_A_MOMENT, MISSED = Death("moment:900", "anywhere"), Death("recvmsg:700", "late")
+
+
+def test_a_campaign_needs_two_hundred_kills_and_fifty_of_them_at_the_brokers_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came near a call is no death at it, and a process that missed its point was not killed there."""
+    monkeypatch.chdir(tmp_path)
+    campaign = Campaign(7)
+    campaign.keep("kills-00", Result("fine", True, Verdict(messages=3), [AT_A_CALL] * 49 + [AROUND_ONE] * 50))
+    campaign.keep("kills-01", Result("fine", True, Verdict(messages=3), [AT_A_MOMENT] * 100 + [MISSED] * 50))
+    again = Campaign.of(7)
+    assert (again.kills, again.broker_deaths) == (199, 49)
+    assert not again.holds(["kills"]) and again.holds(["stops"])
+    told = again.summary(["kills"])
+    assert told[0] == "seed 7: 199 kills" and "6 messages" in told[-3]
+    assert told[-2:] == ["TOO FEW: 49 deaths at broker sockets, 50 are needed", "TOO FEW: 199 kills, 200 are needed"]
+    again.keep("kills-02", Result("fine", True, Verdict(), [AT_A_MOMENT]))
+    assert not again.holds(["kills"]), "200 kills, 49 at the broker's calls"
+    again.results["kills-02"] = Result("fine", True, Verdict(), [AT_A_CALL])
+    assert again.holds(["kills"]) and "6 messages" in again.summary(["kills"])[-1]
+
+
+def test_a_part_that_failed_once_is_run_again_and_stays_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     campaign = Campaign(7)
-    campaign.keep("kills-00", Result("fine", True, Verdict(messages=3), [Death("sendmsg:4", "broker")] * 49))
-    campaign.keep("kills-01", Result("bad", False, Verdict(messages=3, lost=["message-1 (queued)"])))
+    campaign.keep("stop-restart", Result("3 lost", False, Verdict(messages=3, lost=["message-1 (queued)"])))
     again = Campaign.of(7)
-    assert list(again.results) == ["kills-00"] and again.results["kills-00"].deaths[0].where == "broker"
-    assert not again.holds(["kills"]) and again.holds(["stops"])
-    again.keep("kills-01", Result("fine", True, Verdict(messages=3), [Death("recvmsg:9", "broker")]))
-    assert again.holds(["kills"])
-    assert "6 messages" in again.summary(["kills"])[-1]
+    assert "stop-restart" not in again.results and not again.holds(["stops"])
+    again.keep("stop-restart", Result("none lost", True, Verdict(messages=3)))
+    assert "stop-restart" in again.results and not Campaign.of(7).holds(["stops"])
+    told = Campaign.of(7).summary(["stops"])
+    assert told[-2].startswith("stop-restart DID NOT HOLD: 3 lost")
+    assert told[-1] == "stop-restart held when it was run again: none lost"

@@ -30,6 +30,7 @@ from harkara.contracts.templates import TemplateEvent
 from harkara.contracts.topics import BY_NAME, CONSENT_STATE, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS, TEMPLATE_STATE
 from harkara.ingestion.app import emit, normaliser
 from harkara.ingestion.known import Known
+from harkara.ingestion.portfolios import Ledgers
 from harkara.message_state.reconciler import Numbers
 from harkara.outcome_notifier.core import body_of
 from harkara.outcome_notifier.effects import Teller
@@ -162,6 +163,12 @@ def ingestion_knows() -> Consumer:
         lambda example, event: known.apply(example.topic, example.key, event),
         lambda: (dict(known.queues), dict(known.numbers), dict(known.runs)),
     )
+
+
+def ingestion_knows_ledgers() -> Consumer:
+    """What a preview knows of the portfolios' limits."""
+    ledgers = Ledgers()
+    return replica(lambda key, event: ledgers.apply(event), lambda: (ledgers.by_portfolio, ledgers.passes))
 
 
 @dataclass
@@ -439,6 +446,7 @@ CONSUMERS: dict[tuple[str, str], Callable[[], Consumer]] = {
     ("portfolio-events", "quality-monitor"): ledger_books,
     ("portfolio-leases", "quality-monitor"): ledger_begins,
     ("portfolio-leases", "dispatcher"): lane_leases,
+    ("portfolio-leases", "ingestion"): ingestion_knows_ledgers,
     ("audit-log", "console"): Console,
 }
 """(topic, reader) to a fresh consumer. A reader outside (upstream) has the schemas instead."""

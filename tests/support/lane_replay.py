@@ -22,7 +22,6 @@ from harkara.dispatcher import journal
 from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import place_waiting, recover, start_calls, take_order
 from harkara.dispatcher.denials import Denials
-from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.inbound import hear
 from harkara.dispatcher.inbox import CommandArrived, EchoArrived, Inbox, OrderArrived
@@ -34,6 +33,7 @@ from harkara.dispatcher.replicas import NumberStates
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.senders import facts_of, policy_of
 from harkara.dispatcher.state import LaneState
+from harkara.dispatcher.statuses import Statuses
 from harkara.dispatcher.tokens import Tokens
 from harkara.runtime.settings import KafkaSettings
 from tests.support.examples import Example, examples
@@ -81,6 +81,7 @@ class Lane:
     def __post_init__(self) -> None:
         self.inbox = Inbox(KafkaSettings(), 0, PARTITIONS)
         self.around = around()
+        self.statuses = Statuses(lambda number, outcome, since=None: None)
         recover(Scribe(self.state, NOW.timestamp()), self.around)
 
     def take(self, example: Example) -> None:
@@ -93,8 +94,8 @@ class Lane:
                     take_order(scribe, order, trace)
                 case CommandArrived(command):
                     take_command(scribe, self.around, command)
-                case EchoArrived(message_id, attempt, wamid, number, at):
-                    take_echo(scribe, message_id, attempt, wamid, number, at)
+                case EchoArrived():
+                    self.statuses.take(scribe, self.around, arrival)
         place_waiting(scribe, self.around)
         start_calls(scribe, self.around)
         assert not self.inbox.quarantined, self.inbox.quarantined[0].reason

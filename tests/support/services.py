@@ -45,11 +45,12 @@ async def write(settings: ServiceSettings, outputs: Iterable[Output]) -> None:
 
 
 @asynccontextmanager
-async def running(components: Sequence[Component]) -> AsyncIterator[None]:
-    """Runs them; at the end the last is stopped first, as a service does. Raises where one ended by itself."""
+async def running(components: Sequence[Component]) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Runs them, a task each; at the end the last is stopped first, as a service does. Raises where one ended by
+    itself."""
     tasks = [asyncio.create_task(component.run(), name=component.name) for component in components]
     try:
-        yield
+        yield tasks
     finally:
         ended = [task for task in tasks if task.done()]
         for task in reversed(tasks):

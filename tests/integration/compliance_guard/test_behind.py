@@ -15,7 +15,7 @@ from harkara.compliance_guard.settings import Settings
 from harkara.contracts.consent import ConsentState
 from harkara.contracts.envelope import header
 from harkara.contracts.event import Event, event_id
-from harkara.contracts.intents import ClearedIntent
+from harkara.contracts.intents import DEFAULT_LIFE, ClearedIntent
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.topics import (
     CLEARED_INTENTS,
@@ -135,6 +135,6 @@ async def goes_on_once(settings: Settings, messages: set[str], written: datetime
         event = ClearedIntent.model_validate_json(record.value or b"")
         ids.setdefault(event.intent.message_id, set()).add(header(record.headers, "ce_id"))
         assert abs(event.received_at - written) < timedelta(milliseconds=1)
-        assert event.expires_at == event.received_at + timedelta(hours=24)
+        assert event.expires_at == event.received_at + DEFAULT_LIFE
     assert ids.keys() == messages
     assert all(len(each) == 1 for each in ids.values())

@@ -23,6 +23,7 @@ from harkara.policy.whatif import Comparison
 from harkara.runtime.kafka import Output
 from harkara.window_router import core as router
 from tests.integration.console.conftest import BOUND_KEY, GOVERNANCE, Console
+from tests.unit.console.test_explain_lane import refused
 from tests.unit.policy.cases import intent, policy
 
 AT = datetime(2026, 11, 20, 0, 30, tzinfo=UTC)
@@ -132,6 +133,29 @@ async def test_another_policy_is_tried_on_what_was_decided_without_sending(conso
     assert (
         await console.http.get("/api/v1/decisions", params={"since": AT.isoformat(), "after": "x"})
     ).status_code == 422
+
+
+@pytest.mark.req("B11", "CMP-8")
+async def test_a_lanes_hold_and_its_end_are_explained_by_what_the_lane_went_by(console: Console) -> None:
+    version = load(GOVERNANCE).version
+    steps = [refused("number_paused"), refused("portfolio_limit"), refused("portfolio_limit"), refused("expired")]
+    events = []
+    for second, step in enumerate(steps):
+        assert step.decision is not None and step.reason is not None
+        stamp = {"policy_version": version}
+        at = step.at + timedelta(seconds=second)
+        decision = step.decision.model_copy(update=stamp | ({"at": at} if step.status == "held" else {}))
+        more = {"decision": decision, "reason": step.reason.model_copy(update=stamp), "rank": second, "at": at}
+        events.append(step.model_copy(update={"message_id": "m-of-a-lane", "home": HOME} | more))
+    rows = [Output(MESSAGE_LIFECYCLE, HOME, HOME, e, f"lane-{e.rank}", AT, e.message_id) for e in events]
+    await console.write(rows)
+    answer = await explanation(console, "m-of-a-lane", 3)
+    assert [each["verdict"]["code"] for each in answer["decisions"]] == ["number_paused", "portfolio_limit", "expired"]
+    assert all(each["same"] and each["step"] == "lane" for each in answer["decisions"])
+    assert answer["status"] == "expired" and answer["reason"]["policyVersion"] == version
+    assert answer["decisions"][1]["inputs"]["limit"] == 250
+    printed = shown(answer)
+    assert printed.count("the same") == 3 and "expires_at" in printed
 
 
 @pytest.mark.req("RTW-7")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,14 +13,13 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from harkara.cli.audit import broken
+from harkara.cli.audit import broken, other_decisions
 from harkara.compliance_guard.carrying import carried
 from harkara.compliance_guard.core import heard as heard_from
 from harkara.console.core import TABLES, Placed, Record, place
-from harkara.console.erasing import ERASED
 from harkara.console.forgetting import Forgetting
 from harkara.console.store import Connection, Pool, Store, migrate
-from harkara.contracts.audit import AuditRecord
+from harkara.contracts.audit import ERASED, AuditRecord
 from harkara.contracts.consent import ConsentEvent, advance_consent
 from harkara.contracts.envelope import decode
 from harkara.contracts.event import Decision, Event, event_id
@@ -162,12 +161,31 @@ async def assert_nobody_knows(pool: Pool, *persons: str) -> None:
             assert not left or suppression, f"{table}: {row}"
 
 
+def page_after(links: list[Any], chain: int) -> Callable[[int], list[Any]]:
+    """Some of a chain's records after a number, as the API gives them."""
+    of_it = [each for each in links if each["chain"] == chain]
+    return lambda after: of_it[after : after + 3]
+
+
 async def assert_the_chain_holds(pool: Pool) -> None:
+    """And the decisions stand under theirs."""
     async with pool.connection() as connection:
-        (head,) = await (await connection.execute("SELECT * FROM audit_heads")).fetchall()
+        decisions, actions = await (await connection.execute("SELECT * FROM audit_heads ORDER BY chain")).fetchall()
         links = await (await connection.execute("SELECT * FROM audit ORDER BY link")).fetchall()
-    assert head["link"] == len(links) == 4
-    assert broken(head, {}, lambda after: links[after : after + 3]) is None
+        made = await (
+            await connection.execute(
+                "SELECT a.link, e.*, e.event -> 'decision' AS decision FROM message_events e "
+                "LEFT JOIN audit a ON a.audit_id = e.witness WHERE e.event ? 'decision'"
+            )
+        ).fetchall()
+    assert (actions["link"], decisions["chain"]) == (4, -1)
+    for head in (decisions, actions):
+        assert broken(head, {}, page_after(links, head["chain"])) is None
+        assert head["link"] == sum(each["chain"] == head["chain"] for each in links)
+    found = other_decisions(
+        page_after(links, -1), lambda after, until: [each for each in made if after < each["link"] <= until]
+    )
+    assert found == (len(made), None) and len(made) >= 5
 
 
 async def write(pool: Pool, said: Sequence[Said], chance: random.Random) -> None:

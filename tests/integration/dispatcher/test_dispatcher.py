@@ -9,7 +9,7 @@ import pytest
 
 from harkara.contracts.consent import ConsentState
 from harkara.contracts.event import event_id
-from harkara.contracts.numbers import NumberState
+from harkara.contracts.numbers import NumberState, QueueState
 from harkara.contracts.partition import partition_for
 from harkara.contracts.persons import PersonAlias, alias_record_key
 from harkara.contracts.topics import (
@@ -103,6 +103,24 @@ async def test_a_halted_number_gives_its_messages_to_its_pool_and_a_refusal_keep
             return TWO in states and states[TWO].verdict == "halted" and states[TWO].held == 1
 
         await eventually(queue_is_shown)
+
+
+@pytest.mark.req("ING-12")
+async def test_a_new_owner_tells_how_every_number_stands(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """Nothing was ever sent; the owner before it said otherwise and is gone."""
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path) as made:
+        values = dict.fromkeys(("queued", "scheduled", "in_flight", "in_doubt", "sent_last_minute", "sent_today"), 0)
+        said = QueueState(phone_number_id=ONE, home=ONE, held=1500, updated_at=datetime.now(UTC), **values)
+        await made.write(QUEUE_STATE, [(ONE, ONE, said, None)])
+        await made.dispatcher()
+
+        async def all_are_told() -> bool:
+            states = {each.phone_number_id: each.held for each in await made.events(QUEUE_STATE)}
+            return states == dict.fromkeys(NUMBERS, 0)
+
+        await eventually(all_are_told, timeout_seconds=20)
 
 
 async def say(made: Stack, number: str, verdict: str, version: int) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from harkara.compliance_guard.core import projected
 from harkara.contracts.consent import ConsentEvent, ConsentState
-from harkara.contracts.topics import CONSENT_STATE
-from tests.integration.dispatcher.stack import ONE, TWO, order, stack
+from harkara.contracts.topics import CONSENT_STATE, MESSAGE_LIFECYCLE
+from harkara.policy.explain import decided_again
+from harkara.policy.governance import load
+from tests.integration.dispatcher.stack import ONE, TWO, Stack, order, stack
 from tests.integration.dispatcher.test_dispatcher import say
 from tests.support.wait import eventually
 
@@ -43,3 +45,20 @@ async def test_what_waits_for_an_erased_person_ends_on_every_number_and_nobody_e
         assert await made.accepted() == {"message-3": 1}
         states = await made.states()
         assert {states[name]["reason"]["code"] for name in ("message-1", "message-2")} == {"consent_erased"}
+        await _are_explained(made, at)
+
+
+async def _are_explained(made: Stack, at: datetime) -> None:
+    """Each hold and each end says by which policy and by what, and comes out the same when it is made again."""
+    policy = load(made.folder / "governance.yaml")
+    told = [each for each in await made.events(MESSAGE_LIFECYCLE) if each.status in ("held", "cancelled")]
+    assert [each.status for each in told].count("cancelled") == 2 and len(told) >= 5
+    for event in told:
+        assert event.reason is not None and event.decision is not None
+        assert event.reason.policy_version == event.decision.policy_version == policy.version
+        assert decided_again(event.decision, policy).same, event
+        if event.status == "held":
+            assert event.decision.inputs["verdict"] == "paused" and event.reason.rule == "telemetry.circuit_breaker"
+        else:
+            assert event.decision.inputs["standing"] == "erased"
+            assert datetime.fromisoformat(str(event.decision.inputs["said_at"])) == at

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harkara.contracts.intents import DEFAULT_LIFE
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.topics import MESSAGE_LIFECYCLE
 from tests.integration.dispatcher.sick_numbers import change, refused
@@ -18,6 +19,7 @@ LIMIT = 50  # Meta's smallest, and the simulator's
 PER_NUMBER = 40
 OVERLAP = 20
 PORTFOLIO = "300000000000001"
+LIFE = DEFAULT_LIFE.total_seconds()
 FAST = {"HARKARA_GROUP_SESSION_TIMEOUT_SECONDS": "6", "HARKARA_BROKER_SESSION_TIMEOUT_SECONDS": "6"}
 CALLED = ("submitted", "in_doubt", "unknown")
 
@@ -62,9 +64,9 @@ async def test_two_dispatchers_and_kills_never_exceed_the_limit(
         monitor = await made.start("quality-monitor", "quality-0", **FAST)
         first = await made.start("dispatcher", "dispatcher-0", **FAST)
         second = await made.start("dispatcher", "dispatcher-1", **FAST)
-        one = [order(f"one-{n:05}", (ONE,), to=person(n), life_seconds=90_000) for n in range(PER_NUMBER)]
+        one = [order(f"one-{n:05}", (ONE,), to=person(n), life_seconds=LIFE) for n in range(PER_NUMBER)]
         shift = PER_NUMBER - OVERLAP
-        two = [order(f"two-{n:05}", (TWO,), to=person(shift + n), life_seconds=90_000) for n in range(PER_NUMBER)]
+        two = [order(f"two-{n:05}", (TWO,), to=person(shift + n), life_seconds=LIFE) for n in range(PER_NUMBER)]
         person_of = {each.message_id: each.to for each in (*one, *two)}
         await made.send([*one, *two])
 
@@ -92,13 +94,18 @@ async def test_two_dispatchers_and_kills_never_exceed_the_limit(
         assert waiting
         for word in waiting:
             assert word.reason is not None and word.reason.code == "portfolio_limit", word
+            assert word.decision is not None and word.decision.inputs["kind"] == "place", word
             assert word.hold_until is not None and abs(word.hold_until - a_day_on) < timedelta(minutes=5), word
+            ends = next(each.expires_at for each in (*one, *two) if each.message_id == word.message_id)
+            assert word.hold_until < ends - timedelta(hours=1), "whoever waits for a place goes, by default"
 
         counted = next(each["to"] for each in await made.ledger() if each["phone_number_id"] == ONE)
         repeats = [order(f"again-{sender[-5:]}", (sender,), to=f"+{counted}") for sender in (ONE, TWO)]
         await made.send([*repeats, order("new-00001", (ONE,), to=person(99))])
         await eventually(lambda: made.all_are([each.message_id for each in repeats], "submitted"), timeout_seconds=30)
         await eventually(lambda: made.all_are(["new-00001"], "held"), timeout_seconds=30)
+        late = (await made.states())["new-00001"]["reason"]
+        assert late["code"] == "portfolio_limit_too_late" and "it will expire" in late["text"], "it lives ten minutes"
         accepted = await made.accepted()
         assert max(accepted.values()) == 1
         assert len({each["to"] for each in await made.ledger()}) <= LIMIT

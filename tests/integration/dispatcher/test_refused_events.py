@@ -21,7 +21,7 @@ from harkara.dispatcher.journal import instant
 from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.settings import Settings
 from harkara.runtime.settings import KafkaSettings
-from tests.support.wait import eventually
+from tests.support.services import ready, running
 
 HOME = "pool-a"
 DAY = 86_400.0
@@ -43,13 +43,9 @@ async def settings(kafka_bootstrap: str, topic_prefix: str) -> Settings:
 @asynccontextmanager
 async def emitting(settings: Settings) -> AsyncIterator[Emitter]:
     emitter = Emitter(settings)
-    task = asyncio.create_task(emitter.run())
-    await eventually(lambda: emitter.ready() is None)
-    try:
+    async with running([emitter]):
+        await ready([emitter])
         yield emitter
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def told(number: int, age: float = 0.0) -> Emission:

@@ -304,9 +304,9 @@ async def test_an_answer_longer_than_metas_is_in_doubt_and_its_connection_is_not
         assert seen.connections == 2
 
 
-async def test_an_address_that_is_none_is_invalid() -> None:
+async def test_to_an_address_that_is_none_no_request_is_possible() -> None:
     graph = GraphClient("gopher://graph.example.test", "v26.0", lambda: "EAATEST-one")
-    assert await graph.send("100000000000001", BODY) == NotSent("invalid")
+    assert await graph.send("100000000000001", BODY) == NotSent("impossible")
     await graph.aclose()
 
 

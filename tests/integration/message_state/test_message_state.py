@@ -72,7 +72,7 @@ async def feed(settings: Settings, events: Iterable[MessageLifecycle]) -> None:
     await producer.stop()
 
 
-def projecting(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[None]:
+def projecting(settings: Settings, clock: Clock) -> AbstractAsyncContextManager[object]:
     def define(app: ProjectionApp) -> None:
         Projection(app, settings, clock)
 

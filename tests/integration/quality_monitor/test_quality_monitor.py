@@ -86,7 +86,7 @@ class Meta:
             (await http.post(f"/_simulator/numbers/{phone_number_id}", json=change)).raise_for_status()
 
 
-def monitored(settings: Settings, meta: Meta) -> AbstractAsyncContextManager[None]:
+def monitored(settings: Settings, meta: Meta) -> AbstractAsyncContextManager[object]:
     """quality-monitor, asking this Meta."""
     return running(components(settings, SystemClock(), meta.client_of))
 

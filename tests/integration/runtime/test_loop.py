@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
@@ -15,9 +14,9 @@ from harkara.contracts.envelope import encode, header
 from harkara.contracts.topics import SEND_COMMANDS, SEND_INTENTS, SEND_INTENTS_URGENT, Topic
 from harkara.runtime.kafka import Output, start_producer
 from harkara.runtime.loop import Incoming, Loop, Refused
-from harkara.runtime.service import Component
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
 from tests.support.kafka import read_all
+from tests.support.services import running
 from tests.support.wait import eventually
 
 AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
@@ -67,18 +66,6 @@ async def feed(settings: ServiceSettings, topic: Topic, values: Iterable[bytes |
     await producer.stop()
 
 
-@asynccontextmanager
-async def running(component: Component) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(component.run())
-    try:
-        yield task
-    finally:
-        ended = task.done()
-        task.cancel()
-        await asyncio.wait([task])
-        assert not ended, f"the loop ended by itself: {task.exception()!r}"
-
-
 def copy(incoming: Incoming) -> list[Output]:
     event = incoming.envelope.event
     assert isinstance(event, AuditRecord)
@@ -101,7 +88,7 @@ async def test_a_batch_refused_by_the_broker_loses_nothing(kafka_bootstrap: str,
     await create(settings, {"loop-out": {"max.message.bytes": "1000"}})
     small, large = list(range(10, 40)), [40, 41]
     await feed(settings, INPUT, [*(record(n) for n in small), *(record(n, "x" * 2000) for n in large)])
-    async with running(Loop(settings, name="copy", topics=[INPUT], decide=copy)) as task:
+    async with running([Loop(settings, name="copy", topics=[INPUT], decide=copy)]) as (task,):
 
         async def all_accounted_for() -> bool:
             assert not task.done(), task.exception()
@@ -123,7 +110,7 @@ async def test_what_cannot_be_processed_is_quarantined_with_its_bytes_and_blocks
     settings = settings_for(kafka_bootstrap, topic_prefix)
     await create(settings, {})
     await feed(settings, INPUT, [record(1), b"{not json", record(3), b'{"audit_id": 1}', record(5)])
-    async with running(Loop(settings, name="copy", topics=[INPUT], decide=copy)):
+    async with running([Loop(settings, name="copy", topics=[INPUT], decide=copy)]):
         await eventually(lambda: _count(settings, INPUT.dlq, 3), timeout_seconds=30)
         await eventually(lambda: _count(settings, OUTPUT, 2), timeout_seconds=30)
     dead = await read_all(kafka_bootstrap, settings.kafka.topic(INPUT.dlq))
@@ -154,7 +141,7 @@ async def test_stopped_before_the_commit_the_same_events_are_written_again_with_
     killed = asyncio.create_task(KilledBeforeCommit(settings, name="copy", topics=[INPUT], decide=copy).run())
     await asyncio.wait([killed], timeout=30)
     assert isinstance(killed.exception(), RuntimeError)
-    async with running(Loop(settings, name="copy", topics=[INPUT], decide=copy)):
+    async with running([Loop(settings, name="copy", topics=[INPUT], decide=copy)]):
         await eventually(lambda: _ids_seen(settings, 10, at_least=11), timeout_seconds=30)
     records = await read_all(kafka_bootstrap, settings.kafka.topic(OUTPUT))
     assert {header(r.headers, "ce_id") for r in records} == {f"copy-a-{n}" for n in range(10, 20)}
@@ -176,7 +163,7 @@ async def test_urgent_records_do_not_wait_behind_a_backlog(kafka_bootstrap: str,
         order.append(incoming.topic.name)
         return []
 
-    async with running(Loop(settings, name="note", topics=[URGENT, INPUT], decide=note)):
+    async with running([Loop(settings, name="note", topics=[URGENT, INPUT], decide=note)]):
 
         async def all_seen() -> bool:
             return len(order) == 1602
@@ -192,7 +179,7 @@ async def test_a_closed_gate_decides_nothing_and_goes_on_by_itself(kafka_bootstr
     await feed(settings, INPUT, [record(n) for n in range(10, 15)])
     why: list[str] = ["the replica is behind"]
     loop = Loop(settings, name="gated", topics=[INPUT], decide=copy, gate=lambda: why[0] if why else None)
-    async with running(loop):
+    async with running([loop]):
 
         async def waits() -> bool:
             return loop.ready() == "the replica is behind"
@@ -221,7 +208,7 @@ async def test_what_is_read_after_the_gate_closed_waits_for_it_to_open(kafka_boo
         return copy(incoming)
 
     loop = Loop(settings, name="copy", topics=[INPUT], decide=decide, gate=lambda: closed)
-    async with running(loop):
+    async with running([loop]):
         await eventually(lambda: loop.ready() is None, timeout_seconds=30)
         for number in range(10, 15):
             closed = "closed"

@@ -3,68 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.types import TP, Message
 
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.commands import SendCommand
-from harkara.contracts.envelope import encode, header
+from harkara.contracts.envelope import header
 from harkara.contracts.topics import SEND_COMMANDS, Topic
 from harkara.runtime.faust_app import ProjectionApp, new_app
 from harkara.runtime.faust_component import FaustComponent
-from harkara.runtime.kafka import start_producer
 from harkara.runtime.loop import Incoming
-from harkara.runtime.settings import KafkaSettings, ServiceSettings
+from harkara.runtime.settings import ServiceSettings
+from tests.integration.runtime_faust.folds import (
+    AT,
+    GROUP,
+    INPUT,
+    PARTITIONS,
+    STATE,
+    committed,
+    create,
+    expect_published,
+    feed,
+    keep_and_count,
+    published,
+    record,
+    settings_for,
+)
 from tests.support.kafka import produce, read_all
+from tests.support.services import running
 from tests.support.wait import eventually
-
-AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
-INPUT = Topic("fold-in", (AuditRecord,), "subject", "source", ("test",), ("test",), 1)
-STATE = Topic("fold-state", (AuditRecord,), "subject", "source", ("test",), ("test",), compacted=True)
-PARTITIONS = 2
-GROUP = "fold"
-KEPT = {"retention.ms": "-1"}  # fed records bear 1970's time: a broker 30 s old would delete them before they are read
-
-
-def settings_for(bootstrap: str, prefix: str, data_dir: Path, instance: str = "test-0") -> ServiceSettings:
-    return ServiceSettings(
-        service="test",
-        instance=instance,
-        kafka=KafkaSettings(bootstrap=bootstrap, topic_prefix=prefix),
-        partitions=PARTITIONS,
-        replication_factor=1,
-        data_dir=data_dir,
-        broker_session_timeout_seconds=6.0,
-    )
-
-
-@pytest.fixture
-def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> ServiceSettings:
-    return settings_for(kafka_bootstrap, topic_prefix, tmp_path)
-
-
-async def create(settings: ServiceSettings, topics: Iterable[Topic], **state_configs: str) -> None:
-    admin = AIOKafkaAdminClient(**settings.kafka.aiokafka_options())
-    await admin.start()
-    try:
-        extra = {STATE.name: {"cleanup.policy": "compact"} | state_configs}
-        wanted = [
-            NewTopic(settings.kafka.topic(t), PARTITIONS, 1, topic_configs=KEPT | extra.get(t.name, {})) for t in topics
-        ]
-        response = await admin.create_topics(wanted)
-        assert [code for _, code, _ in response.topic_errors] == [0] * len(wanted)
-    finally:
-        await admin.close()
 
 
 async def allow_bytes(settings: ServiceSettings, topic: Topic, limit: int) -> None:
@@ -77,86 +50,6 @@ async def allow_bytes(settings: ServiceSettings, topic: Topic, limit: int) -> No
     )
     await admin.alter_configs([resource])
     await admin.close()
-
-
-def record(number: int, text: str = "", subject: str | None = None) -> AuditRecord:
-    return AuditRecord(
-        audit_id=f"a-{number}",
-        actor="test",
-        action="try",
-        subject=subject or f"s{number}",
-        at=AT,
-        details={"text": text},
-    )
-
-
-async def feed(settings: ServiceSettings, records: Iterable[AuditRecord]) -> None:
-    producer = await start_producer(settings)
-    for number, each in enumerate(records):
-        value, headers = encode(each, event_id=each.audit_id, source="test", time=AT)
-        await producer.send_and_wait(
-            settings.kafka.topic(INPUT), value, partition=number % PARTITIONS, headers=headers, timestamp_ms=1_000
-        )
-    await producer.stop()
-
-
-def keep_and_count(app: ProjectionApp) -> None:
-    """Each subject's ids, as a set: idempotent, and it shows every record that was applied."""
-    table = app.projection_table("state", STATE)
-
-    def take(incoming: Incoming) -> None:
-        event = incoming.envelope.event
-        assert isinstance(event, AuditRecord)
-        row = table.read(incoming.partition, event.subject) or {"ids": [], "version": 0}
-        if event.audit_id not in row["ids"]:
-            ids = sorted([*row["ids"], event.audit_id])
-            new = {"ids": ids, "text": event.details["text"], "version": row["version"] + 1}
-            table.write(incoming.partition, event.subject, new)
-
-    app.fold(INPUT, take)
-
-
-@asynccontextmanager
-async def running(component: FaustComponent) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(component.run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def published(settings: ServiceSettings, topic: Topic = STATE) -> dict[str, dict[str, object]]:
-    rows: dict[str, dict[str, object]] = {}
-    for each in await read_all(settings.kafka.bootstrap, settings.kafka.topic(topic)):
-        assert each.key is not None
-        if each.value is None:
-            rows.pop(each.key.decode(), None)
-        else:
-            rows[each.key.decode()] = orjson.loads(each.value)
-    return rows
-
-
-async def committed(settings: ServiceSettings) -> int:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group(GROUP), enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
-        name = settings.kafka.topic(INPUT)
-        return sum([(await consumer.committed(TopicPartition(name, n))) or 0 for n in range(PARTITIONS)])
-    finally:
-        await consumer.stop()
-
-
-def expect_published(
-    settings: ServiceSettings, subjects: set[str], task: asyncio.Task[None]
-) -> Callable[[], Awaitable[bool]]:
-    async def all_published() -> bool:
-        assert not task.done(), f"the projection ended: {task.exception()!r}"
-        return set(await published(settings)) == subjects
-
-    return all_published
 
 
 @pytest.mark.req("ING-19")
@@ -174,7 +67,7 @@ async def test_a_refused_changelog_write_ends_the_process_before_the_commit_and_
     assert await committed(settings) == 0
 
     await allow_bytes(settings, STATE, 1_000_000)
-    async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
+    async with running([FaustComponent(settings, GROUP, keep_and_count)]) as (task,):
         await eventually(expect_published(settings, {f"s{n}" for n in range(40)}, task), timeout_seconds=60)
         assert not task.done()
 
@@ -202,7 +95,7 @@ async def test_an_agent_that_raises_ends_the_process_and_its_event_comes_again(s
     assert await committed(settings) <= 13
 
     broken = False
-    async with running(FaustComponent(settings, GROUP, define)) as task:
+    async with running([FaustComponent(settings, GROUP, define)]) as (task,):
         await eventually(expect_published(settings, {f"s{n}" for n in range(20)}, task), timeout_seconds=60)
 
         async def all_committed() -> bool:
@@ -216,7 +109,7 @@ async def test_rows_are_recovered_and_the_highest_version_survives_a_zombies_lat
 ) -> None:
     await create(settings, [INPUT, STATE])
     await feed(settings, [record(1, subject="s"), record(2, subject="t"), record(3, subject="s")])
-    async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
+    async with running([FaustComponent(settings, GROUP, keep_and_count)]) as (task,):
         await eventually(expect_published(settings, {"s", "t"}, task), timeout_seconds=60)
 
         async def complete() -> bool:
@@ -227,7 +120,7 @@ async def test_rows_are_recovered_and_the_highest_version_survives_a_zombies_lat
     await produce(settings.kafka.bootstrap, settings.kafka.topic(STATE), [(b"s", zombie)], partition=0)
     assert (await published(settings))["s"]["version"] == 1
 
-    async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
+    async with running([FaustComponent(settings, GROUP, keep_and_count)]) as (task,):
 
         async def mended() -> bool:
             return (await published(settings))["s"] == {"ids": ["a-1", "a-3"], "text": "", "version": 2}
@@ -253,7 +146,7 @@ async def test_a_record_that_is_no_event_goes_to_the_dlq_and_blocks_nothing(sett
 
         app.fold(SEND_COMMANDS, take)
 
-    async with running(FaustComponent(settings, GROUP, define)) as task:
+    async with running([FaustComponent(settings, GROUP, define)]) as (task,):
         await eventually(expect_published(settings, {"m-00000001"}, task), timeout_seconds=60)
     (kept,) = await read_all(settings.kafka.bootstrap, settings.kafka.topic(SEND_COMMANDS.dlq))
     assert kept.value == b'{"kind": "cancel_everything"}'
@@ -267,9 +160,9 @@ async def test_partitions_move_to_a_second_instance_and_back(
     await create(first, [INPUT, STATE])
     await feed(first, [record(n, subject=f"s{n}") for n in range(10)])
     one, two = FaustComponent(first, GROUP, keep_and_count), FaustComponent(second, GROUP, keep_and_count)
-    async with running(one) as running_one:
+    async with running([one]) as (running_one,):
         await eventually(lambda: one.ready() is None, timeout_seconds=60)
-        async with running(two) as running_two:
+        async with running([two]) as (running_two,):
             await eventually(lambda: one.ready() is None and two.ready() is None, timeout_seconds=60)
             await feed(first, [record(100 + n, subject=f"s{n}") for n in range(10)])
 
@@ -291,7 +184,7 @@ async def test_topics_that_are_created_after_the_start_are_read_and_keep_their_c
     settings: ServiceSettings,
 ) -> None:
     component = FaustComponent(settings, GROUP, keep_and_count)
-    async with running(component) as task:
+    async with running([component]) as (task,):
         await create(settings, [STATE], **{"max.message.bytes": "123456"})
         assert component.ready() is not None
         await create(settings, [INPUT])
@@ -384,7 +277,7 @@ async def test_a_backlog_is_folded_whole_where_nothing_is_committed_and_rows_are
     for partition in range(PARTITIONS):
         row = orjson.dumps({"ids": [], "text": "", "version": 1})
         await produce(settings.kafka.bootstrap, settings.kafka.topic(STATE), [(b"old", row)], partition=partition)
-    async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
+    async with running([FaustComponent(settings, GROUP, keep_and_count)]) as (task,):
         wanted = {f"s{n}" for n in range(400)} | {"old"}
         try:
             await eventually(expect_published(settings, wanted, task), timeout_seconds=60, every=0.5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,26 +13,8 @@ from harkara.contracts.topics import SEND_COMMANDS
 from harkara.runtime.faust_app import ProjectionApp
 from harkara.runtime.faust_component import FaustComponent
 from harkara.runtime.settings import ServiceSettings
-from tests.integration.runtime_faust.test_faust_app import (
-    GROUP,
-    INPUT,
-    STATE,
-    committed,
-    create,
-    expect_published,
-    feed,
-    keep_and_count,
-    record,
-    settings_for,
-)
+from tests.integration.runtime_faust import folds
 from tests.support.wait import eventually
-
-
-@pytest.fixture
-async def settings(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> ServiceSettings:
-    made = settings_for(kafka_bootstrap, topic_prefix, tmp_path)
-    await create(made, [INPUT, STATE])
-    return made
 
 
 class Watched:
@@ -41,10 +22,10 @@ class Watched:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.apps: list[ProjectionApp] = []
-        self.component = FaustComponent(settings, GROUP, self._define)
+        self.component = FaustComponent(settings, folds.GROUP, self._define)
 
     def _define(self, app: ProjectionApp) -> None:
-        keep_and_count(app)
+        folds.keep_and_count(app)
         self.apps.append(app)
 
     def nothing_is_left(self) -> bool:
@@ -73,8 +54,8 @@ STEPS = ("topics_known", "start", "consumer", "thread", "connected", "settled")
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_cancelled_at_any_step_of_its_start(settings: ServiceSettings, step: str) -> None:
-    watched = Watched(settings)
+async def test_cancelled_at_any_step_of_its_start(on_topics: ServiceSettings, step: str) -> None:
+    watched = Watched(on_topics)
     task = asyncio.create_task(watched.component.run())
 
     def reached() -> bool:
@@ -97,8 +78,8 @@ async def test_cancelled_at_any_step_of_its_start(settings: ServiceSettings, ste
 
 
 @pytest.mark.parametrize("where", ["app", "consumer", "thread"])
-async def test_crashed(settings: ServiceSettings, where: str) -> None:
-    watched = Watched(settings)
+async def test_crashed(on_topics: ServiceSettings, where: str) -> None:
+    watched = Watched(on_topics)
     task = asyncio.create_task(watched.component.run())
     await eventually(lambda: watched.component.ready() is None, timeout_seconds=60)
     app = watched.apps[0]
@@ -110,8 +91,8 @@ async def test_crashed(settings: ServiceSettings, where: str) -> None:
     assert watched.nothing_is_left()
 
 
-async def test_cancelled_while_its_group_changes_hands(settings: ServiceSettings) -> None:
-    first, second = Watched(settings), Watched(settings.model_copy(update={"instance": "test-1"}))
+async def test_cancelled_while_its_group_changes_hands(on_topics: ServiceSettings) -> None:
+    first, second = Watched(on_topics), Watched(on_topics.model_copy(update={"instance": "test-1"}))
     one = asyncio.create_task(first.component.run())
     await eventually(lambda: first.component.ready() is None, timeout_seconds=60)
     two = asyncio.create_task(second.component.run())
@@ -122,16 +103,16 @@ async def test_cancelled_while_its_group_changes_hands(settings: ServiceSettings
 
 
 async def test_told_to_end_it_commits_what_it_has_folded_and_leaves_whatever_number_of_topics_it_folds(
-    settings: ServiceSettings,
+    on_topics: ServiceSettings,
 ) -> None:
-    await create(settings, [SEND_COMMANDS])
+    await folds.create(on_topics, [SEND_COMMANDS])
 
     def define(app: ProjectionApp) -> None:
-        keep_and_count(app)
+        folds.keep_and_count(app)
         app.fold(SEND_COMMANDS, lambda incoming: None)
 
-    task = asyncio.create_task(FaustComponent(settings, GROUP, define).run())
-    await feed(settings, [record(n) for n in range(6)])
-    await eventually(expect_published(settings, {f"s{n}" for n in range(6)}, task), timeout_seconds=60)
+    task = asyncio.create_task(FaustComponent(on_topics, folds.GROUP, define).run())
+    await folds.feed(on_topics, [folds.record(n) for n in range(6)])
+    await eventually(folds.expect_published(on_topics, {f"s{n}" for n in range(6)}, task), timeout_seconds=60)
     assert await end(task) < 5
-    assert await committed(settings) == 6
+    assert await folds.committed(on_topics) == 6

@@ -87,7 +87,7 @@ async def test_a_paused_template_holds_only_its_messages_and_a_dearer_one_stops(
 
         first.signal(signal.SIGKILL)
         await first.ended()
-        await change(made, {"kind": "components"}, status="APPROVED")
+        await change(made, {"kind": "status", "status": "APPROVED"}, status="APPROVED")
         await manager(made)
         await becomes(made, status="APPROVED")
         ids = [each.message_id for each in (*held, *free)]

@@ -33,7 +33,7 @@ def test_a_whole_chain_is_said_to_be_whole(far: Far) -> None:  # noqa: F811
     shown(far)
     result = far.run("audit", "verify")
     assert result.exit_code == 0
-    assert "2 records in 1 chains; 3 from before there were chains" in result.output
+    assert "2 records in 1 chains, which stand for 0 decisions; 3 records from before there were" in result.output
     assert "each chain is whole" in result.output and "compare with ends kept elsewhere" in result.output
 
 
@@ -62,7 +62,7 @@ def test_a_record_that_was_put_in_behind_the_end_is_named(far: Far, link: int) -
 def test_the_ends_that_were_kept_are_compared(far: Far, tmp_path: Path, link: int, code: int) -> None:  # noqa: F811
     shown(far)
     kept, unlinked = json.loads(far.run("audit", "heads").output)
-    assert unlinked == {"unlinked": 3}
+    assert unlinked == {"unlinked": 3, "unwitnessed": 0}
     (tmp_path / "heads.json").write_text(json.dumps([kept | {"link": link}]))
     assert far.run("audit", "verify", "--kept", str(tmp_path / "heads.json")).exit_code == code
 

@@ -9,8 +9,7 @@ from typing import Any, get_args
 import orjson
 import pytest
 
-from harkara.compliance_guard import compact
-from harkara.compliance_guard.compact import CompactRows
+from harkara.compliance_guard.compact import AS_IT_IS, MOST_TEXTS, CompactRows
 from harkara.compliance_guard.core import projected
 from harkara.contracts.consent import PURPOSES, Change, ConsentEvent, Source
 from harkara.contracts.event import event_id
@@ -37,11 +36,10 @@ def test_a_row_comes_back_as_it_was(odd: Any) -> None:
     assert len(rows) == 6
 
 
-@pytest.mark.parametrize("shapes", [compact.MOST_TEXTS, 1])
-def test_the_rows_of_many_persons(shapes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most_texts", [MOST_TEXTS, 1])
+def test_the_rows_of_many_persons(most_texts: int) -> None:
     """Also where no more shapes are kept: then a row is kept as it is."""
-    monkeypatch.setattr(compact, "MOST_TEXTS", shapes)
-    chance, rows, known = random.Random(1), CompactRows(), dict[str, dict[str, Any]]()
+    chance, rows, known = random.Random(1), CompactRows(most_texts), dict[str, dict[str, Any]]()
     for number in range(3000):
         person = event_id("person", chance.randrange(300))
         event = ConsentEvent(
@@ -63,6 +61,8 @@ def test_the_rows_of_many_persons(shapes: int, monkeypatch: pytest.MonkeyPatch) 
             gone = chance.choice(sorted(known))
             assert rows.pop(gone, None) == known.pop(gone)
     assert dict(rows) == known and len(rows) == len(known)
+    packed = [rows._rows.get(bytes.fromhex(person)) or b"" for person in known]
+    assert any(each.startswith(AS_IT_IS.to_bytes(2, "big")) for each in packed) == (most_texts == 1)
 
 
 def test_what_is_not_there_is_said_so() -> None:

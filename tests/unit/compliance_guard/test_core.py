@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harkara.compliance_guard import core
-from harkara.contracts.audit import AuditRecord
+from harkara.contracts.audit import AuditRecord, decision_hash
 from harkara.contracts.consent import ConsentEvent, ConsentState
 from harkara.contracts.event import event_id
 from harkara.contracts.intents import ClearedIntent, SendIntent, Text
@@ -71,6 +71,9 @@ def test_a_refusal_is_a_lifecycle_event_and_an_audit_record_and_nothing_goes_on(
     assert isinstance(rejected, MessageLifecycle) and rejected.status == "rejected" and rejected.run_id == "r-1"
     assert rejected.reason is not None and rejected.reason.code == "opted_out"
     assert isinstance(audit, AuditRecord) and audit.subject == "m-00000001" and audit.details["code"] == "opted_out"
+    in_event = rejected.model_dump(mode="json", exclude_none=True)["decision"]
+    bound = decision_hash("compliance-guard", outputs[1].id, "m-00000001", in_event)
+    assert audit.details["decision"] == bound, "the record is of the decision in its event"
     for output in outputs:
         assert output.event is not None
         assert "919999912345" not in output.event.model_dump_json()

@@ -7,13 +7,22 @@ from typing import Any
 
 import pytest
 
-from harkara.compliance_guard.effects import MOST_LATELY, Answerer, Lately, Listener, Recorder, gate_on
+from harkara.compliance_guard.effects import MOST_LATELY, Answerer, Judge, Lately, Listener, Recorder, gate_on
 from harkara.contracts.consent import ConsentEvent, ConsentRequest, ConsentState, advance_consent
 from harkara.contracts.envelope import Envelope
 from harkara.contracts.event import Event
 from harkara.contracts.identity import person_key
 from harkara.contracts.intents import ClearedIntent, Text
-from harkara.contracts.topics import CONSENT_REQUESTS, CONSENT_STATE, INBOUND_MESSAGES, Topic
+from harkara.contracts.lifecycle import MessageLifecycle
+from harkara.contracts.persons import PersonAlias
+from harkara.contracts.topics import (
+    CONSENT_REQUESTS,
+    CONSENT_STATE,
+    INBOUND_MESSAGES,
+    PERSON_IDENTITIES,
+    SEND_INTENTS,
+    Topic,
+)
 from harkara.contracts.webhooks import InboundMessage
 from harkara.policy.commands import Said
 from harkara.policy.confirmations import TEXTS
@@ -186,3 +195,19 @@ def test_a_recorded_consent_of_two_names_is_recorded_under_each() -> None:
     assert by_id.key == both[1].key
     with pytest.raises(ValueError, match="name the person"):
         ConsentRequest.model_validate(fields | {"user_id": None, "phone": None})
+
+
+@pytest.mark.req("B11", "B17")
+def test_the_other_names_of_a_person_are_kept_whether_a_list_asks_for_them_or_not() -> None:
+    """For a do-not-message list that somebody tries on it later."""
+    standings, name = Standings(), person_key(PEPPER, "IN.2045")
+    alias = PersonAlias(person_key=person_key(PEPPER, ASHA), alias_key=name, kind="user_id", at=NOW)
+    standings.apply(PERSON_IDENTITIES, "k", alias)
+    judge = Judge(policy(), PEPPER, standings, ManualClock(NOW))
+    _, cleared, _ = judge.judge(incoming(intent(to=ASHA), SEND_INTENTS))
+    assert isinstance(cleared.event, MessageLifecycle) and cleared.event.decision is not None
+    assert cleared.event.decision.inputs["names"] == name
+    answerer = Answerer(policy(), PEPPER, standings, ManualClock(NOW))
+    told = list(answerer.answer(incoming(inbound("HELP", person=person_key(PEPPER, ASHA)))))
+    kept = [each.event.decision for each in told if isinstance(each.event, MessageLifecycle) and each.event.decision]
+    assert [each.inputs["names"] for each in kept] == [name]

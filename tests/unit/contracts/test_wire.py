@@ -13,7 +13,7 @@ from harkara.contracts.audit import AuditRecord
 from harkara.contracts.envelope import Undecodable, decode, encode
 from harkara.contracts.event import event_id
 from harkara.contracts.identity import derived_message_id, derived_run_id, message_traceparent, person_key
-from harkara.contracts.intents import SendIntent, Text
+from harkara.contracts.intents import LATEST_START, LONGEST_LIFE, SendIntent, Text
 from harkara.contracts.numbers import NumberCommand
 from harkara.contracts.partition import murmur2, partition_for
 from harkara.contracts.topics import BY_NAME, QUARANTINED, STREAMS, TOPICS
@@ -90,11 +90,12 @@ def test_an_intent_with_another_text_hashes_otherwise() -> None:
     assert one.model_copy(update={"content": Text(body="x")}).hash() != one.hash()
 
 
-def test_life_is_a_day_by_default_and_six_days_at_most_from_the_record() -> None:
+def test_life_is_26_hours_by_default_and_six_days_at_most_from_the_record() -> None:
     intent = SendIntent.model_validate(INTENT)
-    assert intent.resolved_expiry(AT) == AT + timedelta(hours=24)
+    assert intent.resolved_expiry(AT) == AT + timedelta(hours=26)
     late = intent.model_copy(update={"expires_at": AT + timedelta(days=30)})
     assert late.resolved_expiry(AT) == AT + timedelta(days=6)
+    assert LATEST_START + timedelta(days=1) <= LONGEST_LIFE, "what starts last has a day to be sent in"
 
 
 @pytest.mark.req("ING-9")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.dispatcher.evidence import take_echo
-from tests.unit.dispatcher.lanes import ACCEPTED, ONE, HandDriven, iso, order
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, TIMEOUT, HandDriven, iso, order
 
 MEDIA_ERROR = 131053
 PERSON = "person of message-1"
 AFTER = 600
 TEXT = {"type": "text", "body": "Your document is at our desk."}
 OTHER = {"type": "template", "name": "plain_update", "language": "en", "body": ["Asha"]}
-
 
 Driven = TypeVar("Driven", bound=HandDriven)
 
@@ -35,17 +35,51 @@ def falling_back(
     )
 
 
-def says(
-    lane: HandDriven, status: str, code: int | None = None, attempt: int = 1, message_id: str = "message-1"
-) -> None:
-    """A status of Meta."""
-    failed = (code or 0) if status == "failed" else None
-    reached = status in ("delivered", "read")
-    wamid = f"wamid.{attempt}"
-    lane.write(
-        lambda scribe: take_echo(scribe, message_id, attempt, wamid, ONE, lane.now, failed, reached=reached)
-    )  # fmt: skip
-    lane.round()
+def in_two_forms(make: Callable[..., dict[str, Any]] = order, **more: Any) -> dict[str, Any]:
+    """A text, and the template that goes where the window is closed; `make`: with or without a fallback."""
+    made = make(form="session", **more)
+    return made | {"plan": [*made["plan"], {"phone_number_id": ONE, "form": "template"}]}
+
+
+class Followed(HandDriven):
+    """A lane of whose messages Meta tells."""
+
+    def says(self, status: str, code: int | None = None, attempt: int = 1, message_id: str = "message-1") -> None:
+        """A status of Meta, of that attempt."""
+        failed = (code or 0) if status == "failed" else None
+        reached = status in ("delivered", "read")
+        wamid = f"wamid.{attempt}"
+        echo = (message_id, attempt, wamid, ONE, self.now, failed)
+        self.write(lambda scribe: take_echo(scribe, self.around, *echo, reached=reached))
+        self.round()
+
+    def goes_again(self, made: dict[str, Any]) -> None:
+        """Attempt 1 is in doubt and nothing is heard of it, so attempt 2 is called."""
+        self.take(made)
+        self.answer(TIMEOUT)
+        self.now += 5
+        self.echo("another-1", 1)
+        self.round(16)
+
+    def calls(self) -> list[tuple[int, str]]:
+        """Attempt and form of each call."""
+        return [(attempt, form) for _, attempt, _, form in self.attempts]
+
+    def last_reason(self) -> MessageLifecycle:
+        """The newest event that says why."""
+        return next(each for each in reversed(self._events()) if each.reason is not None)
+
+    def second(self) -> tuple[str, str]:
+        """Status and reason of attempt 2."""
+        state = self.shown()["message-1"]["attempts"]["2"]
+        return state["status"], state["reason"]["code"]
+
+    def duplicates(self) -> list[int]:
+        """The attempts that are told as a second sending."""
+        return [event.attempt for event in self._events() if event.reason and event.reason.code == "duplicate"]
+
+    def _events(self) -> list[MessageLifecycle]:
+        return [each.event for each in self.emissions() if isinstance(each.event, MessageLifecycle)]
 
 
 def sent(lane: Driven, made: dict[str, Any] | None = None) -> Driven:
@@ -56,25 +90,5 @@ def sent(lane: Driven, made: dict[str, Any] | None = None) -> Driven:
     return lane
 
 
-def calls(lane: HandDriven) -> list[tuple[int, str]]:
-    return [(attempt, form) for _, attempt, _, form in lane.attempts]
-
-
-def last_reason(lane: HandDriven) -> MessageLifecycle:
-    events = [each.event for each in lane.emissions() if isinstance(each.event, MessageLifecycle)]
-    return next(each for each in reversed(events) if each.reason is not None)
-
-
-def second(lane: HandDriven) -> tuple[str, str]:
-    """Status and reason of attempt 2."""
-    state = lane.shown()["message-1"]["attempts"]["2"]
-    return state["status"], state["reason"]["code"]
-
-
 def attempts(entry: Any) -> bool:
     return entry.kind == "step" and entry.data is not None and entry.data["status"] == "attempting"
-
-
-def duplicates(lane: HandDriven) -> list[int]:
-    events = [each.event for each in lane.emissions() if isinstance(each.event, MessageLifecycle)]
-    return [event.attempt for event in events if event.reason is not None and event.reason.code == "duplicate"]

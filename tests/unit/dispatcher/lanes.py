@@ -31,6 +31,7 @@ from harkara.dispatcher.state import LaneState, Message
 from harkara.graph_api.errors import policy_for
 from harkara.graph_api.outcome import Accepted, GraphError, InDoubt, NotSent, Outcome, Refused
 from harkara.policy.pacing import Limits
+from tests.unit.dispatcher.explained import assert_explained
 
 START = 1_800_000_000.0
 ONE, TWO, THREE = "100000000000011", "100000000000012", "100000000000013"
@@ -78,7 +79,7 @@ def order(message_id: str = "message-1", numbers: Iterable[str] = (ONE,), **more
 def policy(**more: Any) -> DispatchPolicy:
     """The dispatch defaults of governance.yaml."""
     waits = {"authentication": 20.0, "utility": 900.0, "marketing": 86_400.0, "service": 60.0}
-    return DispatchPolicy(**({"in_doubt_timeout_seconds": waits} | more))
+    return DispatchPolicy(**({"in_doubt_timeout_seconds": waits, "version": "0123456789ab"} | more))
 
 
 @dataclass
@@ -118,6 +119,8 @@ class HandDriven:
         """One decision, committed."""
         scribe = Scribe(self.state, self.now)
         decide(scribe)
+        for entry in scribe.entries:
+            assert_explained(entry, self.around.policy)
         self.journal += scribe.entries
         return scribe.entries
 
@@ -155,7 +158,22 @@ class HandDriven:
 
     def echo(self, message_id: str = "message-1", attempt: int = 1, number: str | None = ONE) -> None:
         """A status of Meta."""
-        self.write(lambda scribe: take_echo(scribe, message_id, attempt, "wamid.E", number, self.now))
+        self.write(lambda scribe: take_echo(scribe, self.around, message_id, attempt, "wamid.E", number, self.now))
+        self.round()
+
+    def failed(
+        self,
+        code: int,
+        message_id: str = "message-1",
+        attempt: int = 1,
+        at: float | None = None,
+        number: str = ONE,
+        person_key: str | None = None,
+    ) -> None:
+        """A status of Meta, of now or of `at`, says that it did not deliver what it had accepted; a round follows."""
+        said = self.now if at is None else at
+        facts = (message_id, attempt, f"wamid.{message_id}", number, said, code)
+        self.write(lambda scribe: take_echo(scribe, self.around, *facts, person_key=person_key))
         self.round()
 
     def command(self, kind: str, target: str, **more: Any) -> None:

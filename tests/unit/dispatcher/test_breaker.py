@@ -9,12 +9,15 @@ import pytest
 
 from harkara.contracts.numbers import NumberEvent
 from harkara.dispatcher.breaker import LONGEST_OPEN_SECONDS, OPENS_AFTER, open_seconds, state_of
+from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.holds import hold_barred, sharing
-from harkara.dispatcher.plan import PATIENCE_SECONDS, RESTING_TRIPS
+from harkara.dispatcher.journal import Entry, decoded, encoded
+from harkara.dispatcher.observe import alert_label
+from harkara.dispatcher.plan import PATIENCE_SECONDS, RESTING_TRIPS, calls_allowed
 from harkara.dispatcher.state import LaneState
 from harkara.dispatcher.wakeup import next_wake
 from harkara.graph_api.errors import policy_for
-from harkara.graph_api.outcome import InDoubt, NotSent, Outcome
+from harkara.graph_api.outcome import IMPOSSIBLE, InDoubt, NotSent, Outcome
 from tests.unit.dispatcher.lanes import ACCEPTED, HOME, ONE, START, THREE, TIMEOUT, TWO, HandDriven, order, refused
 
 UNWELL: list[Outcome] = [TIMEOUT, InDoubt("http_5xx"), InDoubt("connection"), InDoubt("answer"), refused(131016, 500)]
@@ -157,6 +160,103 @@ def test_it_survives_the_owner() -> None:
     assert next_wake(lane.state, lane.around, lane.now, None) != lane.now
 
 
+def read_back(lane: HandDriven, *, compacted: bool) -> LaneState:
+    """What a new owner knows from the journal as it was written, or as compaction leaves it."""
+    newest = {entry.key: entry for entry in lane.journal}
+    kept = [entry for entry in lane.journal if newest[entry.key] is entry and entry.data is not None]
+    state = LaneState()
+    for entry in kept if compacted else lane.journal:
+        evolve(state, decoded(entry.key.encode(), encoded(entry)[0]))
+    return state
+
+
+@pytest.mark.req("FHL-10")
+@pytest.mark.parametrize("compacted", [False, True])
+def test_what_a_new_owner_knows_of_the_breaker_is_what_the_old_one_knew(compacted: bool) -> None:
+    lane, seen = backlog(count=300), set[str]()
+
+    def compare(what: str) -> None:
+        state, now = read_back(lane, compacted=compacted), lane.now
+        assert state.number(ONE).trips == lane.state.number(ONE).trips, what
+        assert state_of(state, ONE, now) == state_of(lane.state, ONE, now), what
+        assert calls_allowed(state, lane.fleet[ONE]) == calls_allowed(lane.state, lane.fleet[ONE]), what
+        seen.add(state_of(state, ONE, now))
+
+    for turn in range(3):
+        flood(lane, TIMEOUT, OPENS_AFTER)
+        compare("it opens")
+        flood(lane, TIMEOUT, len(lane.under_way))
+        for _ in range(3):
+            lane.round(LONGEST_OPEN_SECONDS)
+            compare("its time is over")
+            flood(lane, TIMEOUT, 1)
+            compare("it opens again")
+        lane.round(LONGEST_OPEN_SECONDS)
+        flood(lane, refused(190, 401) if turn == 1 else ACCEPTED, 1)
+        compare("a call is served")
+        lane.now += 1
+        lane.verdict(ONE, "open", version=turn + 1, resumed_at=lane.now)
+        compare("the number is let go")
+    assert seen == {"open", "half_open", "closed"}
+
+
+def test_a_halt_that_another_lane_tells_of_leaves_a_half_open_one_half_open() -> None:
+    lane = backlog()
+    flood(lane, TIMEOUT, OPENS_AFTER)
+    lane.write(lambda scribe: hold_barred(scribe, lane.around, ONE, refused(80007), own=False))
+    flood(lane, ACCEPTED, 1)  # a call that was under way says nothing of the journal's hold
+    for compacted in (False, True):
+        assert read_back(lane, compacted=compacted).number(ONE).trips == lane.state.number(ONE).trips == 1
+
+
+def test_calls_that_are_served_write_nothing_of_the_breaker() -> None:
+    lane = backlog()
+    flood(lane, TIMEOUT, OPENS_AFTER)
+    flood(lane, TIMEOUT, len(lane.under_way))
+    lane.round(0.6)
+    flood(lane, ACCEPTED, 20)
+    holds = [entry for entry in lane.journal if entry.key.startswith("hold/")]
+    assert [entry.data is None for entry in holds] == [False, True], "it opened, and one call closed it"
+
+
+def test_a_lane_with_a_half_open_breaker_and_nothing_to_send_sleeps() -> None:
+    lane = backlog(count=OPENS_AFTER)
+    flood(lane, TIMEOUT, OPENS_AFTER)
+    lane.round(1.0)
+    assert state_of(lane.state, ONE, lane.now) == "half_open"
+    at = next_wake(lane.state, lane.around, lane.now, None)
+    assert at is not None and at > lane.now + 60
+
+
+def test_a_breaker_that_is_half_open_is_shown() -> None:
+    lane = backlog(count=OPENS_AFTER)
+    flood(lane, TIMEOUT, OPENS_AFTER)
+    lane.state.touched.clear()
+    lane.round(0.4)
+    assert ONE not in lane.state.touched
+    lane.round(0.2)
+    assert ONE in lane.state.touched
+
+
+def test_it_wakes_when_the_time_of_each_opening_is_over() -> None:
+    lane = backlog(count=OPENS_AFTER)
+    flood(lane, TIMEOUT, OPENS_AFTER)
+    lane.round(1.0)
+    lane.take(order("probe-message", category="marketing"))
+    lane.answer(TIMEOUT, "probe-message")
+    at = next_wake(lane.state, lane.around, lane.now, None)
+    assert at == lane.state.holds[("number", ONE)].until == lane.now + open_seconds(2)
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_pause_that_an_older_version_wrote_over_an_opening_is_no_opening(compacted: bool) -> None:
+    lane, key = backlog(), "hold/number/" + ONE
+    tripped = {"reason": "endpoint_failing", "until": START + 1, "trips": 3}
+    paused = {"reason": "meta_131048", "until": START + 1800, "code": 131048}
+    lane.journal += [Entry(key, 901, "hold", START, HOME, tripped), Entry(key, 902, "hold", START, HOME, paused)]
+    assert read_back(lane, compacted=compacted).number(ONE).trips == 0
+
+
 @pytest.mark.req("DSP-2", "DSP-15")
 def test_a_number_that_cannot_be_reached_waits_and_its_message_keeps_its_place() -> None:
     lane = HandDriven(capacity=1)
@@ -256,3 +356,38 @@ class TestSharing:
 
 def test_a_new_lane_has_every_breaker_closed() -> None:
     assert state_of(LaneState(), ONE, START) == "closed"
+
+
+@pytest.mark.req("FHL-3")
+def test_where_no_request_can_be_made_the_queue_waits_and_somebody_is_told() -> None:
+    """A wrong address or way out is no fault of the messages: none ends, and none is in doubt."""
+    lane = backlog(count=30)
+    flood(lane, NotSent(IMPOSSIBLE), len(lane.under_way))
+    for _ in range(3600):
+        lane.round(1.0)
+        flood(lane, NotSent(IMPOSSIBLE), len(lane.under_way))
+    assert {shown["status"] for shown in lane.shown().values()} == {"queued"}
+    told = [entry.data for entry in lane.journal if entry.kind == "hold" and entry.data is not None]
+    assert told and all(data["alert"] and data["reason"] == "request_impossible" for data in told)
+    assert {alert_label(data) for data in told} == {"request_impossible"}
+    flood_after = len(lane.attempts)
+    lane.round(LONGEST_OPEN_SECONDS)
+    assert len(lane.attempts) == flood_after + 1, "one at a time"
+    flood(lane, ACCEPTED, 1)
+    assert lane.state.holds == {} and len(lane.under_way) > 1
+
+
+def test_with_another_number_in_the_plan_it_goes_by_that_one() -> None:
+    lane = backlog((ONE, TWO), count=10, capacity=2)
+    for _ in range(60):
+        lane.round(1.0)
+        for message_id, attempt in list(lane.under_way):
+            by = next(number for m, n, number, _ in lane.attempts if (m, n) == (message_id, attempt))
+            lane.answer(NotSent(IMPOSSIBLE) if by == ONE else ACCEPTED, message_id, attempt)
+    assert {shown["status"] for shown in lane.shown().values()} == {"submitted"}
+
+
+def test_who_is_told_of_what() -> None:
+    assert alert_label({"code": 190, "reason": "x"}) == "190"
+    assert alert_label({"reason": "request_invalid"}) == "request_invalid"
+    assert alert_label({"reason": "meta_without_code"}) == "http"

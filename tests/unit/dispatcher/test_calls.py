@@ -13,7 +13,7 @@ from harkara.dispatcher.heard import Indicator
 from harkara.dispatcher.senders import Senders
 from harkara.dispatcher.state import Message
 from harkara.graph_api.client import GraphClient
-from harkara.graph_api.outcome import Accepted, NotSent
+from harkara.graph_api.outcome import IMPOSSIBLE, Accepted, NotSent
 from harkara.runtime.clock import SystemClock
 from tests.unit.dispatcher.lanes import ONE, TWO, HandDriven, order
 
@@ -81,6 +81,19 @@ async def test_an_order_that_makes_no_request_ends_before_anything_leaves() -> N
     calls = await ended(far, attempt(form="session", session={"type": "no-such-content"}))
     assert list(calls.settled) == [Settled("message-1", 1, NotSent("invalid"))]
     assert far.asked == 0 and calls.failure is None
+
+
+class _NoWay(_Far):
+    """Senders that cannot make a client: a number whose way out is none."""
+
+    def client(self, phone_number_id: str) -> GraphClient:
+        raise ValueError("a local address that is none")
+
+
+async def test_where_no_client_can_be_made_the_order_is_not_to_blame() -> None:
+    calls = await ended(_NoWay(), attempt())
+    assert list(calls.settled) == [Settled("message-1", 1, NotSent(IMPOSSIBLE))]
+    assert calls.failure is None
 
 
 async def test_a_call_that_goes_well_is_settled_as_accepted() -> None:

@@ -32,7 +32,7 @@ class Unwalked(dict[str, NumberFacts]):
 
 def told(lane: HandDriven, number: str, at: float) -> None:
     """A status of another message of that number."""
-    lane.write(lambda scribe: take_echo(scribe, "another", 1, "wamid.X", number, at))
+    lane.write(lambda scribe: take_echo(scribe, lane.around, "another", 1, "wamid.X", number, at))
 
 
 def accounts(lane: HandDriven) -> None:

@@ -137,7 +137,7 @@ def test_a_cancel_stops_what_waits_and_what_arrives_later_with_an_older_intent(k
         lane.take(order("message-3", run_id="run-1", person_key="person of message-1", at=lane.now + 1), start=False)
         lane.answer(ACCEPTED, "message-0")
         assert lane.attempts[-1][0] == "message-3"
-    assert sum(isinstance(each.event, AuditRecord) for each in lane.emissions()) == 1
+    assert [each.event.actor for each in lane.emissions() if isinstance(each.event, AuditRecord)].count("asha") == 1
 
 
 def test_a_cancel_of_what_has_not_arrived_is_remembered_for_seven_days() -> None:
@@ -338,7 +338,7 @@ class TestInDoubt:
         lane.fleet[ONE] = HandDriven(capacity=1).fleet[ONE]
         lane.take(order(category="authentication"))
         lane.answer(TIMEOUT)
-        lane.verdict(ONE, "halted")
+        lane.verdict(ONE, "paused", until=lane.now + 600)
         lane.now += 5
         lane.echo("another-1", 1)
         lane.round(16)
@@ -362,7 +362,8 @@ class TestInDoubt:
         lane.crash()
         lane.command("resolve_in_doubt", "message-1", resolution="resend", command_id="c1")
         assert len(lane.attempts) == calls
-        assert [e.event.actor for e in lane.emissions() if isinstance(e.event, AuditRecord)] == ["asha"]
+        actors = [each.event.actor for each in lane.emissions() if isinstance(each.event, AuditRecord)]
+        assert actors.count("asha") == 1
 
     def test_an_operators_resend_waits_until_the_old_call_has_surely_ended(self) -> None:
         lane = HandDriven()

@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from harkara.contracts.lifecycle import ENDS, MessageLifecycle, advance
 from harkara.dispatcher.evidence import WINDOW_CLOSED, take_echo
-from harkara.dispatcher.plan import AUTH_FAILURES_ALLOWED, last_gate
+from harkara.dispatcher.plan import last_gate
 from harkara.graph_api.outcome import Accepted, InDoubt, NotSent, Outcome
+from harkara.policy.lane import AUTH_FAILURES_ALLOWED
 from tests.unit.dispatcher.lanes import HOME, ONE, TWO, HandDriven, iso, order, policy, refused
 
 LIFE_SECONDS = 1800.0
@@ -90,7 +91,7 @@ class DoubtMachine(RuleBasedStateMachine):
             assert not (truth.window_closed and form == "session"), "a text again into a closed window"
             assert truth.spent < 3 or truth.granted or truth.window_closed, "more than three attempts"
             if truth.may_have:
-                self.judge_resend(truth, attempt)
+                self.judge_resend(truth, attempt, number)
             truth.called_at[attempt], truth.forms[attempt], truth.numbers[attempt] = self.lane.now, form, number
             truth.may_have.add(attempt)
         self.judged = len(self.lane.attempts)
@@ -98,9 +99,10 @@ class DoubtMachine(RuleBasedStateMachine):
             with_meta = self.truth[message_id].known - self.truth[message_id].reached_nobody
             assert not (with_meta and message.status in ("in_doubt", "unknown")), "in doubt although it is known"
 
-    def judge_resend(self, truth: Truth, attempt: int) -> None:
-        """A call while Meta may have an older attempt: only by an operator's grant, or once by the category's policy;
-        and never while the older call may still begin or be under way. One that Meta refuses uses up no grant."""
+    def judge_resend(self, truth: Truth, attempt: int, number: str) -> None:
+        """A call while Meta may have an older attempt: only by an operator's grant, or once by the category's policy
+        and then from the same number; and never while the older call may still begin or be under way. One that Meta
+        refuses uses up no grant."""
         latest = max(truth.called_at[attempt] for attempt in truth.may_have)
         assert self.lane.now >= latest + QUARANTINE_SECONDS, "resent while the older call may be under way"
         if truth.granted:
@@ -110,6 +112,7 @@ class DoubtMachine(RuleBasedStateMachine):
         assert truth.category in RESENT_BY_THE_CLOCK, "resent by the clock against its category"
         assert truth.category == "authentication" or truth.duplicate_ok, "resent without the intent's leave"
         assert "clock" not in truth.resends.values(), "resent twice by the clock"
+        assert number in {truth.numbers[each] for each in truth.may_have}, "resent by the clock from another number"
         truth.resends[attempt] = "clock"
 
     # ---- what happens -------------------------------------------------------------------------------------------
@@ -276,7 +279,11 @@ class DoubtMachine(RuleBasedStateMachine):
         values = {"message_id": message_id, "home": HOME, "status": "sent" if failed is None else "failed",
                   "attempt": attempt, "wamid": "wamid.E", "at": iso(self.lane.now)}  # fmt: skip
         self.statuses.append(MessageLifecycle.model_validate(values))
-        self.lane.write(lambda scribe: take_echo(scribe, message_id, attempt, "wamid.E", number, self.lane.now, failed))
+        self.lane.write(
+            lambda scribe: take_echo(
+                scribe, self.lane.around, message_id, attempt, "wamid.E", number, self.lane.now, failed
+            )
+        )
         self.lane.round()
         self.judge()
 
@@ -286,7 +293,7 @@ class DoubtMachine(RuleBasedStateMachine):
         if webhooks:
             self.lane.now += seconds - 0.01
             seconds = 0.01
-            self.lane.write(lambda scribe: take_echo(scribe, "another", 1, None, ONE, self.lane.now))
+            self.lane.write(lambda scribe: take_echo(scribe, self.lane.around, "another", 1, None, ONE, self.lane.now))
         self.lane.round(seconds)
         self.judge()
 

@@ -1,5 +1,8 @@
 """Every code of Meta's list, carried out by a lane: what becomes of the message, who is held until when, who is told.
 
+A code comes as the answer to a call, or by a status after Meta had accepted it: the message is done then, and all else
+is the same.
+
 The table says what an operator may rely on, in the lane's own words; it is written by hand from Meta's error page
 (libs/graph-api error_codes.json) and this project's rules, not computed from the policy under test.
 """
@@ -11,13 +14,18 @@ from dataclasses import dataclass, replace
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.numbers import NumberEvent
+from harkara.contracts.templates import TemplateEvent
+from harkara.dispatcher.inbox import EchoArrived
+from harkara.dispatcher.observe import count_entries
 from harkara.dispatcher.settle import settle
+from harkara.dispatcher.statuses import Statuses
 from harkara.graph_api.errors import error_table
-from harkara.graph_api.outcome import Outcome, classify_response
-from tests.unit.dispatcher.lanes import ONE, START, THREE, TWO, HandDriven, order
+from harkara.graph_api.outcome import Outcome, Refused, classify_response
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, THREE, TWO, HandDriven, order
 
 OTHER_WABA, OTHER_PORTFOLIO = "100000000000014", "100000000000015"
 NUMBER = "number"
@@ -131,12 +139,7 @@ def check(lane: HandDriven, outcome: Outcome, row: Row) -> None:
     if message is not None:
         assert bool(message.spent) == row.spent
     until = START + (row.seconds or 0.0)
-    held = {(scope, target): hold.until for (scope, target), hold in lane.state.holds.items()}
-    if row.held in SHARERS:
-        assert {target for _, target in held} == set(SHARERS[row.held])
-    else:
-        target = {"pair": f"{ONE}/person of message-1", "template": "waba-1/daily_update:en"}[row.held]
-        assert set(held) == {(row.held, target)}
+    held = check_whom(lane, row)
     if row.seconds == FOREVER:
         assert set(held.values()) == {None}
     elif row.message == RETRIED:
@@ -145,17 +148,68 @@ def check(lane: HandDriven, outcome: Outcome, row: Row) -> None:
         assert all(each == message.until for each in held.values())
     elif row.seconds is not None:
         assert set(held.values()) == {until}
+    check_told(lane, row)
+    assert any((entry.data or {}).get("alert") for entry in lane.journal) == row.alert
+    dead = [each for each in lane.emissions() if isinstance(each.event, DispatchOrder)]
+    assert len(dead) == (row.message == FAILED)
+    check_slowed_and_stopped(lane, row)
+
+
+def check_whom(lane: HandDriven, row: Row) -> dict[tuple[str, str], float | None]:
+    """Those that the row names are held, and nobody else; until when each."""
+    held = {(scope, target): hold.until for (scope, target), hold in lane.state.holds.items()}
+    if row.held in SHARERS:
+        assert {target for _, target in held} == set(SHARERS[row.held])
+    else:
+        target = {"pair": f"{ONE}/person of message-1", "template": "waba-1/daily_update:en"}[row.held]
+        assert set(held) == {(row.held, target)}
+    return held
+
+
+def check_told(lane: HandDriven, row: Row) -> None:
+    """The world is told of every number once."""
     events = [each.event for each in lane.emissions() if isinstance(each.event, NumberEvent)]
     told = {each.phone_number_id for each in events if each.kind == row.event}
     assert told == (set(SHARERS[row.held]) if row.event else set())
     assert len(events) == len(told)
-    assert any((entry.data or {}).get("alert") for entry in lane.journal) == row.alert
-    dead = [each for each in lane.emissions() if isinstance(each.event, DispatchOrder)]
-    assert len(dead) == (row.message == FAILED)
+    refusals = [each.event for each in lane.emissions() if isinstance(each.event, TemplateEvent)]
+    assert len(refusals) == (row.held == "template")
+
+
+def check_slowed_and_stopped(lane: HandDriven, row: Row) -> None:
+    """The number's pace, and whether its next message goes at once."""
     assert any(entry.kind == "throttle" for entry in lane.journal) == row.slowed
     lane.round()
     stopped = (row.held in SHARERS and row.held != "") or row.held == "template" or row.slowed
-    assert len(lane.attempts) == (1 if stopped else 2), "whether the next message of the number goes at once"
+    assert len(lane.attempts) == (1 if stopped else 2)
+
+
+def check_by_status(lane: HandDriven, code: int, row: Row) -> None:
+    """Meta accepts one message and says by a status, twice, that it failed: the row, but for the message itself."""
+    lane.take(order(), order("message-2"))
+    lane.write(lambda scribe: settle(scribe, lane.around, "message-1", 1, ACCEPTED))
+    failure = EchoArrived("message-1", 1, "wamid.A", ONE, START, code, person_key="person of message-1")
+    barred: list[tuple[str, int | None, float | None]] = []
+
+    def bar(number: str, outcome: Refused, since: float | None = None) -> None:
+        barred.append((number, outcome.error.code, since))
+
+    statuses, asked_before = Statuses(bar), asked_to_look(code)
+    for _ in range(2):
+        count_entries(lane.write(lambda scribe: statuses.take(scribe, lane.around, failure)))
+    assert lane.status() == "submitted" and "message-1" not in lane.state.messages, "Meta had it: it is not sent again"
+    held = check_whom(lane, row)
+    ends_at = None if row.seconds == FOREVER else START + (row.seconds or 0.0)
+    assert set(held.values()) <= {ends_at}
+    check_told(lane, row)
+    assert barred == ([(ONE, code, START)] if row.held in SHARERS and row.held and row.message == KEPT else [])
+    assert asked_to_look(code) - asked_before == row.alert
+    check_slowed_and_stopped(lane, row)
+
+
+def asked_to_look(code: int) -> float:
+    """How often somebody was asked to look at this code."""
+    return REGISTRY.get_sample_value("harkara_dispatcher_alerts_total", {"code": str(code)}) or 0.0
 
 
 @pytest.mark.req("B6", "DSP-13", "DSP-14", "DSP-12")
@@ -168,6 +222,17 @@ def test_the_table_has_every_code_of_metas_list_once() -> None:
 @pytest.mark.parametrize("code", sorted(ROWS))
 def test_every_code_does_what_the_table_says(code: int) -> None:
     check(lane_of_five(), answer(code), ROWS[code])
+
+
+@pytest.mark.req("B6", "DSP-13", "DSP-14", "DSP-12")
+@pytest.mark.parametrize("code", sorted(ROWS.keys() - {0}))
+def test_a_status_holds_and_tells_as_an_answer_does(code: int) -> None:
+    check_by_status(lane_of_five(), code, ROWS[code])
+
+
+@pytest.mark.parametrize(("code", "alert"), [(0, False), (999_999, True)])
+def test_a_status_without_a_code_or_with_one_never_seen_holds_nobody(code: int, alert: bool) -> None:
+    check_by_status(lane_of_five(), code, Row("", FAILED, alert=alert))
 
 
 @pytest.mark.req("B6")

@@ -124,7 +124,7 @@ def test_a_late_failure_of_the_other_attempt_is_no_duplicate() -> None:
     lane = HandDriven()
     resent(lane)
     lane.answer(ACCEPTED, attempt=2)
-    lane.write(lambda scribe: take_echo(scribe, "message-1", 1, "wamid.F", ONE, lane.now, 131026))
+    lane.write(lambda scribe: take_echo(scribe, lane.around, "message-1", 1, "wamid.F", ONE, lane.now, 131026))
     assert duplicates(lane) == []
 
 
@@ -171,7 +171,7 @@ class TestTheServiceWindow:
 
     @staticmethod
     def failed(lane: HandDriven, attempt: int = 1, code: int = 131047) -> None:
-        lane.write(lambda scribe: take_echo(scribe, "message-1", attempt, "wamid.F", ONE, lane.now, code))
+        lane.write(lambda scribe: take_echo(scribe, lane.around, "message-1", attempt, "wamid.F", ONE, lane.now, code))
         lane.round()
 
     @pytest.mark.req("RTW-2")

@@ -9,21 +9,8 @@ import pytest
 from harkara.contracts.consent import ConsentEvent, advance_consent
 from harkara.dispatcher import fallback as fallbacks
 from harkara.dispatcher.evidence import take_echo
-from tests.unit.dispatcher.fallbacks import (
-    AFTER,
-    MEDIA_ERROR,
-    PERSON,
-    attempts,
-    calls,
-    duplicates,
-    falling_back,
-    last_reason,
-    plan,
-    says,
-    second,
-    sent,
-)
-from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, TWO, HandDriven, order, refused
+from tests.unit.dispatcher.fallbacks import AFTER, MEDIA_ERROR, PERSON, Followed, attempts, falling_back, plan, sent
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, TWO, order, refused
 
 
 class TestWhatStopsIt:
@@ -34,48 +21,48 @@ class TestWhatStopsIt:
         [("cancel_message", "message-1"), ("cancel_run", "run-1"), ("cancel_recipient", PERSON)],
     )
     def test_a_cancel_while_it_is_watched(self, kind: str, target: str) -> None:
-        lane = sent(HandDriven(), falling_back(run_id="run-1"))
+        lane = sent(Followed(), falling_back(run_id="run-1"))
         lane.command(kind, target)
         lane.crash()
-        says(lane, "failed", MEDIA_ERROR)
-        assert (second(lane), len(lane.attempts)) == (("cancelled", "cancelled"), 1)
+        lane.says("failed", MEDIA_ERROR)
+        assert (lane.second(), len(lane.attempts)) == (("cancelled", "cancelled"), 1)
 
     @pytest.mark.req("RTW-7")
     def test_an_opt_out_while_it_is_watched(self) -> None:
-        lane = sent(HandDriven())
+        lane = sent(Followed())
         at = datetime.fromtimestamp(lane.now, UTC)
         word = {"event_id": "e1", "person_key": PERSON, "standing": "opted_out", "source": "operator", "at": at}
         lane.denials[PERSON] = advance_consent(None, ConsentEvent.model_validate(word))
-        says(lane, "failed", MEDIA_ERROR)
-        assert (second(lane), len(lane.attempts)) == (("cancelled", "consent_opted_out"), 1)
+        lane.says("failed", MEDIA_ERROR)
+        assert (lane.second(), len(lane.attempts)) == (("cancelled", "consent_opted_out"), 1)
 
     def test_a_window_that_has_closed(self) -> None:
-        lane = sent(HandDriven(), falling_back(fallback=plan("session", until=START + 60)))
+        lane = sent(Followed(), falling_back(fallback=plan("session", until=START + 60)))
         lane.now = START + 60
-        says(lane, "failed", MEDIA_ERROR)
-        assert (second(lane), len(lane.attempts)) == (("failed_unsent", "window_closed"), 1)
+        lane.says("failed", MEDIA_ERROR)
+        assert (lane.second(), len(lane.attempts)) == (("failed_unsent", "window_closed"), 1)
 
     def test_a_window_that_meta_says_is_closed_takes_no_text(self) -> None:
-        lane = sent(HandDriven(), falling_back(fallback=plan("session")))
-        says(lane, "failed", 131047)
+        lane = sent(Followed(), falling_back(fallback=plan("session")))
+        lane.says("failed", 131047)
         assert len(lane.attempts) == 1
 
     def test_the_pace_to_one_person(self) -> None:
-        lane = HandDriven()
+        lane = Followed()
         lane.take(falling_back())
         lane.answer(ACCEPTED)
         for _ in range(45):
             lane.state.number(ONE).pairs.note(PERSON, lane.now)
-        says(lane, "failed", MEDIA_ERROR)
+        lane.says("failed", MEDIA_ERROR)
         assert (len(lane.attempts), lane.status()) == (1, "queued")
         lane.round(lane.state.number(ONE).pairs.next_at(PERSON) - lane.now)
         assert len(lane.attempts) == 2
 
     def test_a_number_of_its_plan_that_is_halted_sends_by_the_next(self) -> None:
         both = plan() | {"plan": [{"phone_number_id": n, "form": "template"} for n in (ONE, TWO)]}
-        lane = sent(HandDriven(), falling_back(fallback=both))
+        lane = sent(Followed(), falling_back(fallback=both))
         lane.verdict(ONE, "halted")
-        says(lane, "failed", MEDIA_ERROR)
+        lane.says("failed", MEDIA_ERROR)
         assert lane.attempts[-1] == ("message-1", 2, TWO, "template")
 
 
@@ -85,11 +72,11 @@ class TestRefusedAtOnce:
     @pytest.mark.req("RTW-7")
     @pytest.mark.parametrize("code", [MEDIA_ERROR, 132000, 132012])
     def test_the_other_content_goes(self, code: int) -> None:
-        lane = HandDriven()
+        lane = Followed()
         lane.take(falling_back())
         lane.answer(refused(code))
         lane.round(6)
-        assert calls(lane) == [(1, "template"), (2, "template")]
+        assert lane.calls() == [(1, "template"), (2, "template")]
         assert lane.steps() == ["queued", "attempting", "failed_unsent", "queued", "attempting"]
         assert not any(each.dlq_reason for each in lane.emissions())
         lane.answer(ACCEPTED)
@@ -97,7 +84,7 @@ class TestRefusedAtOnce:
 
     @pytest.mark.parametrize("code", [131026, 131049, 131050, 130472, 131021])
     def test_what_no_content_mends_fails(self, code: int) -> None:
-        lane = HandDriven()
+        lane = Followed()
         lane.take(falling_back())
         lane.answer(refused(code))
         lane.round(6)
@@ -105,7 +92,7 @@ class TestRefusedAtOnce:
         assert any(each.dlq_reason for each in lane.emissions())
 
     def test_the_other_content_refused_too_fails_with_its_order_in_the_dlq(self) -> None:
-        lane = HandDriven()
+        lane = Followed()
         lane.take(falling_back())
         lane.answer(refused(132000))
         lane.round(6)
@@ -115,16 +102,16 @@ class TestRefusedAtOnce:
         [letter] = [each.event for each in lane.emissions() if each.dlq_reason]
         assert (letter.template.name, letter.redrive, letter.fallback) == ("plain_update", 2, None)  # type: ignore[attr-defined]
         lane.take(letter.model_dump(mode="json", exclude_none=True))
-        assert calls(lane)[-1] == (3, "template")
+        assert lane.calls()[-1] == (3, "template")
 
     def test_a_paused_template_is_waited_for(self) -> None:
-        lane = HandDriven()
+        lane = Followed()
         lane.take(falling_back())
         lane.answer(refused(132015))
         assert lane.status() == "held"
 
     def test_the_owner_lost_after_the_refusal(self) -> None:
-        whole = HandDriven()
+        whole = Followed()
         whole.take(falling_back())
         whole.answer(refused(132000))
         whole.crash()
@@ -137,30 +124,30 @@ class TestWithoutNews:
 
     @pytest.mark.req("RTW-7")
     def test_it_goes_then(self) -> None:
-        lane = sent(HandDriven(), falling_back(after=AFTER))
+        lane = sent(Followed(), falling_back(after=AFTER))
         lane.echo("another-1", 1)
         lane.round(AFTER - 7)
         assert len(lane.attempts) == 1
         lane.round(2)
         assert len(lane.attempts) == 2
-        told = last_reason(lane).reason
+        told = lane.last_reason().reason
         assert told is not None
         assert told.text == "Attempt 2: the fallback content, because attempt 1 was not delivered in 600 seconds."
         lane.answer(ACCEPTED)
-        says(lane, "sent")
-        assert duplicates(lane) == []  # that Meta had both was known
-        says(lane, "delivered")
-        assert duplicates(lane) == [1]
+        lane.says("sent")
+        assert lane.duplicates() == []  # that Meta had both was known
+        lane.says("delivered")
+        assert lane.duplicates() == [1]
 
     def test_also_over_a_restart(self) -> None:
-        lane = sent(HandDriven(), falling_back(after=AFTER))
+        lane = sent(Followed(), falling_back(after=AFTER))
         lane.crash()
         lane.echo("another-1", 1)
         lane.round(AFTER)
         assert len(lane.attempts) == 2
 
     def test_not_while_no_status_comes_at_all(self) -> None:
-        lane = sent(HandDriven(), falling_back(after=AFTER))
+        lane = sent(Followed(), falling_back(after=AFTER))
         lane.round(AFTER)
         lane.round(3600)
         assert len(lane.attempts) == 1
@@ -169,22 +156,22 @@ class TestWithoutNews:
         assert len(lane.attempts) == 2
 
     def test_its_own_status_of_the_same_second_is_a_sign_of_life(self) -> None:
-        lane = HandDriven(now=START + 0.4)
+        lane = Followed(now=START + 0.4)
         lane.take(falling_back(after=AFTER))
         lane.answer(ACCEPTED)
-        lane.write(lambda scribe: take_echo(scribe, "message-1", 1, "wamid.1", ONE, START))
+        lane.write(lambda scribe: take_echo(scribe, lane.around, "message-1", 1, "wamid.1", ONE, START))
         lane.round(AFTER)
         assert len(lane.attempts) == 2
 
     def test_not_where_the_person_must_not_get_both(self) -> None:
-        lane = sent(HandDriven(), order(fallback=plan() | {"after_seconds": AFTER}))
+        lane = sent(Followed(), order(fallback=plan() | {"after_seconds": AFTER}))
         lane.echo("another-1", 1)
         lane.round(AFTER)
         assert len(lane.attempts) == 1
 
     def test_a_failure_that_no_content_mends_ends_it(self) -> None:
-        lane = sent(HandDriven(), falling_back(after=AFTER))
-        says(lane, "failed", 131049)
+        lane = sent(Followed(), falling_back(after=AFTER))
+        lane.says("failed", 131049)
         lane.echo("another-1", 1)
         lane.round(AFTER)
         assert (len(lane.attempts), len(lane.state.watches)) == (1, 0)

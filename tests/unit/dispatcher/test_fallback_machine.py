@@ -106,7 +106,15 @@ class FallbackMachine(RuleBasedStateMachine):
         reached = status == "delivered"
         self.lane.write(
             lambda scribe: take_echo(
-                scribe, "message-1", attempt, f"wamid.{attempt}", ONE, self.lane.now, failed, reached=reached
+                scribe,
+                self.lane.around,
+                "message-1",
+                attempt,
+                f"wamid.{attempt}",
+                ONE,
+                self.lane.now,
+                failed,
+                reached=reached,
             )
         )
         self.last_gate_is_closed_once_delivered()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import gc
 import threading
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harkara.contracts.numbers import QueueState
 from harkara.contracts.topics import QUEUE_STATE
 from harkara.dispatcher.evolve import SHALLOW, replay
 from harkara.dispatcher.garbage import RECOVERIES, THRESHOLDS, calm
 from harkara.dispatcher.journal import Entry
-from harkara.dispatcher.observe import queue_states
+from harkara.dispatcher.observe import SHOWN_AGAIN_SECONDS, queue_states, show_again
 from harkara.dispatcher.orders import message_of, order_of
 from harkara.dispatcher.sealed import closed
 from harkara.dispatcher.state import LaneState
@@ -106,6 +109,29 @@ def test_queue_states_are_shown_in_turns() -> None:
         shown.update(emission.key for emission in emissions)
     assert shown == Counter(numbers)
     assert not lane.state.touched
+
+
+@pytest.mark.req("ING-12", "B14")
+def test_a_new_owner_shows_every_number_of_its_lane_and_again_now_and_then() -> None:
+    """The owner before it showed 20 held messages of a number that never sent, and ended before it showed none."""
+    lane = HandDriven()
+    lane.fleet[THREE] = replace(lane.fleet[THREE], partition=1)
+
+    def shown(seconds: float) -> dict[str, int]:
+        lane.round(seconds)
+        show_again(lane.state, lane.around, 0, lane.now)
+        found = [each.event for each in queue_states(lane.state, lane.around, lane.now, QUEUE_STATE, 100)]
+        return {each.phone_number_id: each.held for each in found if isinstance(each, QueueState)}
+
+    lane.verdict(ONE, "halted")
+    lane.take(*(order(f"message-{n}", run_id="r") for n in range(20)))
+    assert shown(0.0) == {ONE: 20, TWO: 0}
+    lane.command("cancel_run", "r")
+    lane.crash()
+    assert shown(1.0) == {ONE: 0, TWO: 0}
+    assert shown(SHOWN_AGAIN_SECONDS / 2) == {}
+    assert shown(SHOWN_AGAIN_SECONDS / 2) == {ONE: 0, TWO: 0}
+    assert shown(-3600.0) == {ONE: 0, TWO: 0}, "a clock that was set back keeps no number silent"
 
 
 def test_what_a_run_has_in_common_is_held_once() -> None:

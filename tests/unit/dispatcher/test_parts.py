@@ -12,7 +12,7 @@ from harkara.contracts.envelope import decode
 from harkara.contracts.journal import JournalRecord
 from harkara.dispatcher.evolve import UnknownKind, evolve
 from harkara.dispatcher.failpoints import POINTS, Failpoints
-from harkara.dispatcher.horizon import ENDS, HORIZON_SECONDS, Horizon, fingerprint
+from harkara.dispatcher.horizon import ENDS, HORIZON_SECONDS, MOST_TEMPLATES, Horizon, fingerprint
 from harkara.dispatcher.journal import Entry, decoded, encoded
 from harkara.dispatcher.plan import last_gate
 from harkara.dispatcher.state import LaneState
@@ -116,6 +116,20 @@ def test_an_ended_message_is_known_by_eight_bytes_of_its_intents_hash(intent_has
     ended = horizon.find("message-1")
     assert ended is not None and ended.fingerprint == fingerprint(intent_hash) and len(ended.fingerprint) == 8
     assert fingerprint(intent_hash[::-1]) != ended.fingerprint
+
+
+def test_an_ended_message_keeps_the_template_by_which_it_went() -> None:
+    horizon, most = Horizon(), MOST_TEMPLATES
+    for n in range(most + 5):
+        horizon.add(f"message-{n}", START, "submitted", 1, f"{n:016x}", f"template_{n}:en")
+    horizon.add("text", START, "submitted", 1, "hash")
+    horizon.add("again", START, "submitted", 1, "hash", "template_7:en")
+    found = {
+        each: horizon.find(each) for each in ("message-7", f"message-{most - 1}", f"message-{most}", "text", "again")
+    }
+    assert [each and each.template for each in found.values()] == [
+        "template_7:en", f"template_{most - 1}:en", "", "", "template_7:en",
+    ]  # fmt: skip
 
 
 def test_the_horizon_keeps_seven_days_and_then_forgets_in_parts() -> None:

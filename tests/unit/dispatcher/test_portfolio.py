@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from harkara.contracts.intents import DEFAULT_LIFE
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.portfolios import UNLIMITED, PortfolioEvent
 from harkara.dispatcher.journal import Entry
-from harkara.dispatcher.places import HOPE_SECONDS, NO_ANSWER, NO_PLACE, RETOLD_SECONDS, Leases, Units
+from harkara.dispatcher.places import HOPE_SECONDS, NO_ANSWER, NO_PLACE, RETOLD_SECONDS, TOO_LATE, Leases, Units
 from harkara.dispatcher.projection import implied
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.spending import IDLE_SECONDS, asks_of, lease_changed
@@ -25,6 +26,7 @@ from tests.unit.dispatcher.lanes import ACCEPTED, HOME, ONE, START, TIMEOUT, Han
 PORTFOLIO = "300000000000001"
 OTHER_HOME = "pool-b"
 LONG = 3 * DAY_SECONDS
+HOUR = 3600.0
 
 
 @dataclass
@@ -108,10 +110,7 @@ def held(lane: HandDriven) -> dict[str, tuple[str | None, float | None]]:
 @pytest.mark.req("B7")
 def test_the_251st_person_is_held_with_the_reason_and_the_time_and_goes_then() -> None:
     made = Exchange(250)
-    lane = made.lane
-    lane.capacity = 1000
-    for number, facts in list(lane.fleet.items()):
-        lane.fleet[number] = replace(facts, capacity=1000)
+    lane = fast(made)
     made.send(range(252))
     assert len(made.called()) == 250
     waiting = held(lane)
@@ -139,6 +138,68 @@ def test_the_251st_person_is_held_with_the_reason_and_the_time_and_goes_then() -
     lane.round()
     made.talk()
     assert made.called()[-2:] == ["message-250", "message-251"]
+
+
+def fast(made: Exchange) -> Recorded:
+    """The lane, with numbers that call as many at once as anybody sends."""
+    for number, facts in list(made.lane.fleet.items()):
+        made.lane.fleet[number] = replace(facts, capacity=1000)
+    made.lane.capacity = 1000
+    return made.lane
+
+
+@pytest.mark.req("B7")
+def test_whoever_is_over_the_limit_goes_within_the_life_that_a_message_has_by_default() -> None:
+    made = Exchange(250)
+    lane = fast(made)
+    made.send(range(260), life=DEFAULT_LIFE.total_seconds())
+    waiting = held(lane)
+    assert len(waiting) == 10 and len(made.called()) == 250
+    for message_id, (_, until) in waiting.items():
+        assert until is not None and until < lane.state.messages[message_id].expires_at - HOUR
+    for _ in range(60):
+        lane.now += 1500
+        made.talk()
+    assert len(made.called()) == 260
+    assert not [e for e in lane.journal if e.kind == "end" and e.data and e.data["status"] == "expired"]
+
+
+@pytest.mark.req("B7")
+def test_whoever_has_a_deadline_before_the_next_place_is_told_at_once_that_they_expire() -> None:
+    made = Exchange(250)
+    lane = fast(made)
+    made.send(range(252), life=DAY_SECONDS)
+    waiting = held(lane)
+    assert {reason for reason, _ in waiting.values()} == {TOO_LATE} and len(waiting) == 2
+    told = lane.shown()["message-250"]["reason"]
+    assert told["code"] == TOO_LATE and "only after its deadline: it will expire" in told["text"]
+    lane.round(HOUR)
+    made.talk()
+    assert held(lane) == waiting, "it is told once"
+    lane.round(DAY_SECONDS - HOUR)
+    made.talk()
+    assert lane.status("message-250") == lane.status("message-251") == "expired" and len(made.called()) == 250
+
+
+@pytest.mark.req("B7")
+def test_one_that_is_told_it_expires_goes_where_a_place_is_given_back_in_time() -> None:
+    made = Exchange(3)
+    made.send([0], OTHER_HOME)
+    made.send(range(1, 4), life=DAY_SECONDS)
+    (late,) = held(made.lane)
+    assert held(made.lane)[late][0] == TOO_LATE
+    limit = {"kind": "limit", "limit": 4, "source": "policy", "portfolio_id": PORTFOLIO, "at": iso(made.lane.now)}
+    made.append(PortfolioEvent.model_validate(limit), made.lane.now)
+    made.lane.now += 20
+    made.talk()
+    assert made.called()[-1] == late and not held(made.lane)
+
+
+@pytest.mark.req("B7")
+def test_a_time_that_nobody_knows_is_no_reason_to_say_that_it_comes_too_late() -> None:
+    made = Exchange(0)
+    made.send([0], life=30.0)
+    assert [reason for reason, _ in held(made.lane).values()] == [NO_PLACE], "nobody counts, so no place comes free"
 
 
 @pytest.mark.req("B7")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
 
 from harkara.contracts.audit import AuditRecord
+from harkara.contracts.portfolios import PortfolioLease
 from harkara.dispatcher.plan import last_gate
 from harkara.dispatcher.wakeup import next_wake
 from harkara.graph_api.outcome import InDoubt, NotSent
+from harkara.policy.contacts import rules_of
 from harkara.policy.pacing import Limits
-from tests.unit.dispatcher.lanes import ACCEPTED, HOME, ONE, START, TWO, HandDriven, iso, order
+from tests.unit.dispatcher.lanes import ACCEPTED, HOME, ONE, START, TWO, HandDriven, iso, order, policy
+from tests.unit.policy.cases import policy as governance
 
 RUN, OTHER = "r-morning", "r-evening"
 
@@ -286,3 +290,61 @@ def test_the_hash_of_a_rehearsed_request_tells_nobodys_number() -> None:
         lane.take(*of_run(1, dry_run=True, to=to, template=template))
         hashes.append(lane.shown()[f"{RUN}-000"]["reason"]["details"]["request"])
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+DAY_BREAKS = [
+    {"start": iso(START), "end": iso(START + 3600)},
+    {"start": iso(START + 9 * 3600), "end": iso(START + 10 * 3600)},
+]
+
+
+def rehearsed(lane: HandDriven, slot: float, **more: Any) -> dict[str, Any]:
+    """What a dry run says of a message that is scheduled so many seconds from the start."""
+    lane.take(order("dry-00001", dry_run=True, at=START, not_before=iso(START + slot), **more))
+    state = lane.shown()["dry-00001"]
+    return {"status": state["status"], **state["reason"], **state["reason"].get("details", {})}
+
+
+@pytest.mark.req("ING-21", "B16")
+def test_a_dry_run_of_what_is_scheduled_is_decided_for_its_slot() -> None:
+    """As the preview says, and as it is then sent: rehearsed at night, sent in the morning, and the other way round."""
+    night = HandDriven()
+    night.now = START + 2 * 3600
+    found = rehearsed(night, 9.5 * 3600, hours=DAY_BREAKS)
+    assert found["at"] == iso(START + 9.5 * 3600) and "held" not in found
+    found = rehearsed(HandDriven(), 2 * 3600, hours=DAY_BREAKS)
+    assert (found["held"], found["until"]) == ("quiet_hours", iso(START + 9 * 3600))
+    over = rehearsed(HandDriven(), 2 * 3600, hours=DAY_BREAKS[:1])
+    assert (over["status"], over["code"]) == ("expired", "no_send_time")
+    closed = rehearsed(HandDriven(), 2 * 3600, form="session", valid_until=START + 3600)
+    assert (closed["status"], closed["code"]) == ("failed_unsent", "window_closed")
+
+
+@pytest.mark.req("ING-21")
+def test_a_dry_run_reckons_with_a_number_and_a_cap_that_let_it_go_in_its_slot() -> None:
+    lane = HandDriven(limits=Limits(per_second=2))
+    lane.verdict(ONE, "paused", until=START + 3600)
+    assert rehearsed(lane, 7200)["at"] == iso(START + 7200)
+    early = HandDriven()
+    early.verdict(ONE, "paused", until=START + 3600)
+    assert rehearsed(early, 1800)["held"] == "number_paused"
+    cap = {"purpose": "utility", "most": 1, "per_hours": 1}
+    rules = rules_of(governance(compliance={"consent_mode": "opt_out", "frequency_caps": [cap]}).compliance)
+    capped = HandDriven(policy=policy(contacts=rules))
+    capped.take(order("real-0001", person_key="person of dry-00001"))
+    assert rehearsed(capped, 1800)["code"] == "frequency_cap"
+    later = HandDriven(policy=policy(contacts=rules))
+    later.take(order("real-0001", person_key="person of dry-00001"))
+    assert rehearsed(later, 7200)["at"] == iso(START + 7200)
+
+
+@pytest.mark.req("ING-21", "B7")
+@pytest.mark.parametrize(("slot", "told"), [(1800, {"held": "portfolio_limit"}), (7200, {"at": iso(START + 7200)})])
+def test_a_dry_run_waits_for_no_place_that_is_free_in_its_slot(slot: float, told: dict[str, str]) -> None:
+    lane = HandDriven()
+    lane.fleet[ONE] = replace(lane.fleet[ONE], portfolio_id="portfolio-1", limited=True)
+    said = {"portfolio_id": "portfolio-1", "version": 1, "at": iso(START), "limit": 250, "used": 250}
+    units = {"homes": {HOME: {"granted": 0, "target": 5}}, "frees": [[1, iso(START + 3600)]]}
+    lane.around.leases.take(PortfolioLease.model_validate(said | units))
+    lane.state.places.of(("portfolio-1", HOME)).target = 5
+    assert told.items() <= rehearsed(lane, slot).items()

@@ -41,11 +41,14 @@ def shown(lane: HandDriven) -> QueueState:
     return QueueState.model_validate_json(said.model_dump_json())
 
 
-def promised(state: QueueState, flow: str, priority: int, now: float, message_id: str = "") -> float:
+def promised(
+    state: QueueState, flow: str, priority: int, now: float, message_id: str = "", producer: str = "tests"
+) -> float:
     """The time told to somebody who asks now."""
     assert state.pace is not None
     place = mixed_place(ONE, message_id, now) if message_id else None
-    at = Schedule(state.pace, now).at(turns_before(state.flows, flow, priority, place=place) + 1)
+    turns = turns_before(state.flows, flow, priority, place=place, producer=producer)
+    at = Schedule(state.pace, now).at(turns + 1)
     assert at is not None
     return at
 
@@ -114,18 +117,38 @@ def _errors(lane: HandDriven, told: dict[str, tuple[float, float]], started: dic
     return [abs(at - started[each]) / max(waits[each], LEAST_WAIT_SECONDS) for each, (_, at) in told.items()]
 
 
+@pytest.mark.req("B14", "B24")
+def test_estimates_follow_the_shares_of_producers_and_of_their_runs() -> None:
+    """Of a producer with thirty runs, of one with a run and single messages: each message is told its call."""
+    lane, started = HandDriven(limits=Limits(per_second=10), capacity=10_000), dict[str, float]()
+    bulk = [order(f"bulk-{n:03}", run_id=f"run-{n % 30}", producer="bulk", life=10**8) for n in range(600)]
+    mine = [order(f"mine-{n:03}", run_id="run-mine", producer="shop", life=10**8) for n in range(100)]
+    lane.take(*bulk, *mine, start=False)
+    placed(lane)
+    told = dict[str, tuple[float, float]]()
+    for n in range(40):
+        at = promised(shown(lane), "shop", 1, lane.now, producer="shop")
+        told[f"single-{n:03}"] = (lane.now, at)
+        lane.take(order(f"single-{n:03}", producer="shop", life=10**8), start=False)
+        placed(lane)
+    tenths = quantiles(_errors(lane, told, started), n=10)
+    print(f"producers and runs: {len(told)} estimates, error median {tenths[4]:.1%}, p90 {tenths[8]:.1%}")
+    assert tenths[8] < 0.10
+
+
 def test_a_new_producer_is_told_its_share_not_the_whole_queue() -> None:
     lane = HandDriven(limits=Limits(per_second=1))
     lane.take(*(order(f"bulk-{n:04}", run_id="run-a") for n in range(1000)), start=False)
     placed(lane)
     state = shown(lane)
     assert state.by_priority == {"3": 0, "2": 0, "1": 1000}
-    assert promised(state, "shop", 1, START) < START + 3
+    assert promised(state, "shop", 1, START, producer="shop") < START + 3
+    assert promised(state, "run-b", 1, START) < START + 3
     assert promised(state, "run-a", 1, START) == pytest.approx(START + 1000, rel=0.01)
-    assert promised(state, "shop", 3, START) < START + 2
+    assert promised(state, "shop", 3, START, producer="shop") < START + 2
     lane.take(*(order(f"high-{n:04}", run_id="run-b", priority=2) for n in range(100)), start=False)
     placed(lane)
-    assert promised(shown(lane), "shop", 1, START) == pytest.approx(START + 100, abs=2)
+    assert promised(shown(lane), "shop", 1, START, producer="shop") == pytest.approx(START + 100, abs=2)
 
 
 def test_a_halted_number_has_no_time_and_a_paused_one_its_end() -> None:
@@ -146,7 +169,14 @@ def test_what_a_lane_tells_is_bounded() -> None:
     assert len(state.first) == MOST_FIRST
     assert len(state.flows) == MOST_FLOWS + 1
     assert sum(each.queued for each in state.flows) == state.by_priority["1"] == 1499
+    assert (state.flows[-1].producer, state.flows[-1].flows) == ("tests", 480)
     assert len(state.model_dump_json()) < 6000
+    lane.take(*(order(f"other-{n:05}", producer=f"shop-{n % 100}", run_id=f"run-{n}") for n in range(1000)))
+    state = shown(lane)
+    assert sum(each.queued for each in state.flows) == state.by_priority["1"] == 2499
+    assert len(state.flows) == 2 * MOST_FLOWS + 1
+    assert (state.flows[-1].producer, state.flows[-1].flows, state.flows[-1].weight) == ("", 810, 81.0)
+    assert len(state.model_dump_json()) < 10_000
 
 
 def test_a_slowed_number_is_told_slower() -> None:

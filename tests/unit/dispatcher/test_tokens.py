@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from harkara.dispatcher.senders import Senders, facts_of
 from harkara.dispatcher.settings import Settings
@@ -105,3 +106,59 @@ async def test_a_rotated_token_is_noticed_of_its_number_alone(governance: Govern
     assert senders.refreshed(facts) == [ONE]
     assert not facts[ONE].usable
     await senders.aclose()
+
+
+@pytest.mark.req("SEC-4")
+@pytest.mark.parametrize("text", ["EAATEST-one\n", " EAATEST-one", "EAATEST-one\r\n"])
+def test_white_space_around_a_token_is_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A Secret made with `echo` ends in a line's end, which no header can carry."""
+    monkeypatch.setenv("TOKEN_ONE", text)
+    (tmp_path / "token").write_text(text)
+    for own in (number(token_env="TOKEN_ONE"), number(token_file=tmp_path / "token")):
+        assert Tokens().of(own) == "EAATEST-one"
+
+
+@pytest.mark.parametrize("text", ["EAA\u2013TEST", "EAA TEST", "EAA\x00TEST", "EAA\nTEST", "EAATESTé"])
+def test_a_token_that_no_header_can_carry_is_none_and_is_not_repeated(tmp_path: Path, text: str) -> None:
+    """The number waits for a good one; a call with it would be refused, or never be made."""
+    elapsed, path = Elapsed(), tmp_path / "token"
+    path.write_text("EAATEST-good")
+    tokens, own = Tokens(elapsed), number(token_file=path)
+    assert tokens.of(own) == "EAATEST-good"
+    path.write_text(text)
+    elapsed.seconds += LOOK_SECONDS
+    with pytest.raises(NoToken) as failure:
+        tokens.of(own)
+    assert str(path) in str(failure.value) and "TEST" not in str(failure.value).replace(str(path), "")
+    assert tokens.mark(own) == ""
+
+
+def test_why_there_is_none_is_logged_once_for_each_reason(tmp_path: Path) -> None:
+    elapsed, path = Elapsed(), tmp_path / "token"
+    tokens, own = Tokens(elapsed), number(token_file=path)
+
+    def told(text: str | None) -> list[str]:
+        if text is not None:
+            path.write_text(text)
+        elapsed.seconds += LOOK_SECONDS
+        with structlog.testing.capture_logs() as logs:
+            tokens.mark(own)
+            tokens.mark(own)
+        return [f"{each['event']}: {each['reason']}" for each in logs]
+
+    assert told(None) == [f"token_missing: {path}: FileNotFoundError"]
+    assert told(None) == []
+    assert told("EAA TEST") == [
+        f"token_missing: {path}: character 4 of 8 is white space: an access token has none of these"
+    ]
+    assert told("EAATEST") == []
+    assert told("EAA TEST-2") != [], "again, after a good one"
+
+
+def test_of_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN_ONE", "EAA\u2013TEST")
+    with pytest.raises(NoToken, match="TOKEN_ONE: character 4 of 8 is no visible ASCII character"):
+        Tokens().of(number(token_env="TOKEN_ONE"))
+    monkeypatch.setenv("TOKEN_ONE", " \n")
+    with pytest.raises(NoToken, match="TOKEN_ONE is empty"):
+        Tokens().of(number(token_env="TOKEN_ONE"))

@@ -9,33 +9,26 @@ import pytest
 
 from harkara.dispatcher.plan import last_gate
 from harkara.graph_api.outcome import InDoubt, NotSent, Outcome
-from tests.unit.dispatcher.fallbacks import MEDIA_ERROR, calls, duplicates, falling_back, plan, says
-from tests.unit.dispatcher.lanes import ACCEPTED, ONE, TIMEOUT, HandDriven, order, policy, refused
+from tests.unit.dispatcher.fallbacks import MEDIA_ERROR, Followed, falling_back, in_two_forms, plan
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, TIMEOUT, order, policy, refused
 
 WINDOW_CLOSED = 131047
 OTP = "authentication"
 
 
-def both(**more: Any) -> dict[str, Any]:
-    """A text, and the template that goes where the window is closed."""
-    made = order(form="session", **more)
-    made["plan"].append({"phone_number_id": ONE, "form": "template"})
-    return made
-
-
-def by_status(lane: HandDriven, made: dict[str, Any] | None = None) -> None:
-    lane.take(made or both())
+def by_status(lane: Followed, made: dict[str, Any] | None = None) -> None:
+    lane.take(made or in_two_forms())
     lane.answer(ACCEPTED)
-    says(lane, "failed", WINDOW_CLOSED)
+    lane.says("failed", WINDOW_CLOSED)
 
 
-def by_a_status_before_the_answer(lane: HandDriven, made: dict[str, Any] | None = None) -> None:
-    lane.take(made or both())
-    says(lane, "failed", WINDOW_CLOSED)
+def by_a_status_before_the_answer(lane: Followed, made: dict[str, Any] | None = None) -> None:
+    lane.take(made or in_two_forms())
+    lane.says("failed", WINDOW_CLOSED)
 
 
-def by_the_answer(lane: HandDriven, made: dict[str, Any] | None = None) -> None:
-    lane.take(made or both())
+def by_the_answer(lane: Followed, made: dict[str, Any] | None = None) -> None:
+    lane.take(made or in_two_forms())
     lane.answer(refused(WINDOW_CLOSED))
 
 
@@ -46,10 +39,10 @@ every_refusal = pytest.mark.parametrize("text_is_refused", [by_status, by_a_stat
 @every_refusal
 @pytest.mark.req("B1", "RTW-2")
 def test_late_news_of_the_text_does_not_stop_the_template_that_is_about_to_be_called(text_is_refused: Refusal) -> None:
-    lane = HandDriven()
+    lane = Followed()
     text_is_refused(lane)
-    assert calls(lane) == [(1, "session"), (2, "template")]
-    says(lane, "sent")
+    assert lane.calls() == [(1, "session"), (2, "template")]
+    lane.says("sent")
     message = lane.state.messages["message-1"]
     assert last_gate(lane.state, lane.around, message, lane.now) is None
     lane.answer(ACCEPTED, attempt=2)
@@ -72,26 +65,26 @@ def test_late_news_of_the_text_does_not_stop_the_template_that_is_about_to_be_ca
 def test_nor_does_it_end_the_message_whatever_becomes_of_the_template(
     text_is_refused: Refusal, outcome: Outcome, then: str, when: str
 ) -> None:
-    lane = HandDriven()
+    lane = Followed()
     text_is_refused(lane)
     if when == "during the call":
-        says(lane, "sent")
+        lane.says("sent")
     lane.answer(outcome, attempt=2)
     if when == "after a restart":
         lane.crash()
-    says(lane, "sent")
+    lane.says("sent")
     assert lane.state.messages["message-1"].status in (then, "in_doubt")
     newest = lane.attempts[-1][1]
-    says(lane, "sent", attempt=newest)
-    says(lane, "sent")
-    assert (lane.shown()["message-1"]["wamid"], duplicates(lane)) == (f"wamid.{newest}", [])
+    lane.says("sent", attempt=newest)
+    lane.says("sent")
+    assert (lane.shown()["message-1"]["wamid"], lane.duplicates()) == (f"wamid.{newest}", [])
 
 
 @every_refusal
 def test_a_template_refused_for_good_fails_although_the_text_was_heard_of_again(text_is_refused: Refusal) -> None:
-    lane = HandDriven()
+    lane = Followed()
     text_is_refused(lane)
-    says(lane, "sent")
+    lane.says("sent")
     lane.answer(refused(131026), attempt=2)
     assert lane.shown()["message-1"]["attempts"]["2"]["status"] == "failed_unsent"
     assert any(each.dlq_reason for each in lane.emissions())
@@ -103,36 +96,32 @@ def test_a_template_refused_for_good_fails_although_the_text_was_heard_of_again(
 def test_a_text_that_was_delivered_after_all_is_a_second_one_and_counted_once(
     text_is_refused: Refusal, when: str
 ) -> None:
-    lane = HandDriven()
+    lane = Followed()
     text_is_refused(lane)
     if when == "during the call":
-        says(lane, "delivered")
+        lane.says("delivered")
     lane.answer(ACCEPTED, attempt=2)
     for status in ("sent", "delivered", "read"):
-        says(lane, status)
+        lane.says(status)
         lane.crash()
-    assert duplicates(lane) == [1]
+    assert lane.duplicates() == [1]
 
 
 def test_the_text_of_a_message_that_was_sent_again_is_no_second_sending() -> None:
     """Attempt 1 in doubt, 2 refused for the window, 3 the template: only of the first is anything open."""
-    lane = HandDriven()
-    lane.take(both(category=OTP))
-    lane.answer(TIMEOUT)
-    lane.now += 5
-    lane.echo("another-1", 1)
-    lane.round(16)
+    lane = Followed()
+    lane.goes_again(in_two_forms(category=OTP))
     lane.answer(ACCEPTED, attempt=2)
-    says(lane, "failed", WINDOW_CLOSED, attempt=2)
+    lane.says("failed", WINDOW_CLOSED, attempt=2)
     lane.answer(ACCEPTED, attempt=3)
-    assert calls(lane) == [(1, "session"), (2, "session"), (3, "template")]
-    says(lane, "sent", attempt=2)
+    assert lane.calls() == [(1, "session"), (2, "session"), (3, "template")]
+    lane.says("sent", attempt=2)
     lane.crash()
-    says(lane, "sent", attempt=2)
-    assert duplicates(lane) == []
-    says(lane, "sent", attempt=1)
-    says(lane, "sent", attempt=2)
-    assert duplicates(lane) == [1]
+    lane.says("sent", attempt=2)
+    assert lane.duplicates() == []
+    lane.says("sent", attempt=1)
+    lane.says("sent", attempt=2)
+    assert lane.duplicates() == [1]
 
 
 @pytest.mark.parametrize("first", [1, 2])
@@ -140,82 +129,70 @@ def test_the_text_of_a_message_that_was_sent_again_is_no_second_sending() -> Non
 @pytest.mark.req("RTW-2", "B4")
 def test_two_texts_that_were_both_refused_leave_the_template_to_go(first: int, restart: bool) -> None:
     """Attempt 1 in doubt, 2 sent again: Meta tells of both, in either order, while their number is paused."""
-    lane = HandDriven()
-    lane.take(both(category=OTP))
-    lane.answer(TIMEOUT)
-    lane.now += 5
-    lane.echo("another-1", 1)
-    lane.round(16)
+    lane = Followed()
+    lane.goes_again(in_two_forms(category=OTP))
     lane.answer(ACCEPTED, attempt=2)
     lane.verdict(ONE, "paused", until=lane.now + 60)
     for attempt in (first, 3 - first):
-        says(lane, "failed", WINDOW_CLOSED, attempt=attempt)
+        lane.says("failed", WINDOW_CLOSED, attempt=attempt)
         if restart:
             lane.crash()
     lane.verdict(ONE, "open", version=2)
-    assert calls(lane) == [(1, "session"), (2, "session"), (3, "template")]
+    assert lane.calls() == [(1, "session"), (2, "session"), (3, "template")]
     lane.answer(ACCEPTED, attempt=3)
-    assert (lane.shown()["message-1"]["attempt"], duplicates(lane)) == (3, [])
+    assert (lane.shown()["message-1"]["attempt"], lane.duplicates()) == (3, [])
 
 
 def test_what_a_fallback_stands_in_for_stays_known_after_a_second_sending_was_counted() -> None:
-    lane = HandDriven()
-    lane.take(falling_back(category=OTP, duplicate_ok=True))
-    lane.answer(TIMEOUT)
-    lane.now += 5
-    lane.echo("another-1", 1)
-    lane.round(16)
+    lane = Followed()
+    lane.goes_again(falling_back(category=OTP, duplicate_ok=True))
     lane.answer(ACCEPTED, attempt=2)
     lane.round(6)
-    says(lane, "failed", MEDIA_ERROR, attempt=2)
+    lane.says("failed", MEDIA_ERROR, attempt=2)
     lane.answer(ACCEPTED, attempt=3)
-    says(lane, "sent", attempt=1)
-    says(lane, "sent", attempt=2)
-    assert duplicates(lane) == [1]
+    lane.says("sent", attempt=1)
+    lane.says("sent", attempt=2)
+    assert lane.duplicates() == [1]
 
 
 class TestOlderAttempts:
     """Meta has the older one of two, and then did not deliver it."""
 
     @staticmethod
-    def seen(status: str) -> HandDriven:
+    def seen(status: str) -> Followed:
         """The call of attempt 2 is under way, and something was heard of attempt 1."""
-        lane = HandDriven()
-        lane.take(order(category=OTP))
-        lane.answer(TIMEOUT)
-        lane.now += 5
-        lane.echo("another-1", 1)
-        lane.round(16)
-        says(lane, status)
+        lane = Followed()
+        lane.goes_again(order(category=OTP))
+        lane.says(status)
         assert lane.state.messages["message-1"].seen is not None
         return lane
 
     @pytest.mark.req("B1", "B4")
     def test_one_that_failed_settles_nothing_any_more(self) -> None:
         lane = self.seen("sent")
-        says(lane, "failed", 131026)
+        lane.says("failed", 131026)
         message = lane.state.messages["message-1"]
         assert message.seen is None
         assert last_gate(lane.state, lane.around, message, lane.now) is None
         lane.crash()
         assert lane.state.messages["message-1"].status == "in_doubt"
         lane.answer(ACCEPTED, attempt=2)
-        assert (lane.status(), lane.shown()["message-1"]["wamid"], duplicates(lane)) == ("submitted", "wamid.A", [])
+        assert (lane.status(), lane.shown()["message-1"]["wamid"], lane.duplicates()) == ("submitted", "wamid.A", [])
 
     @pytest.mark.parametrize("first", ["delivered", "sent"])
     def test_one_that_was_delivered_stays_so_whatever_is_told_later(self, first: str) -> None:
         lane = self.seen(first)
-        says(lane, "delivered")
-        says(lane, "failed", 131026)
+        lane.says("delivered")
+        lane.says("failed", 131026)
         lane.answer(ACCEPTED, attempt=2)
-        assert duplicates(lane) == [1]
+        assert lane.duplicates() == [1]
 
 
 class TestAnOperatorSaysThatItWasSent:
     """It is with Meta, and whether it was delivered is not known: it is followed like any other."""
 
     @staticmethod
-    def said(lane: HandDriven, made: dict[str, Any]) -> None:
+    def said(lane: Followed, made: dict[str, Any]) -> None:
         lane.take(made)
         lane.answer(TIMEOUT)
         lane.round(901)
@@ -227,27 +204,27 @@ class TestAnOperatorSaysThatItWasSent:
     @pytest.mark.req("RTW-7")
     @pytest.mark.parametrize("restart", [False, True])
     def test_its_fallback_goes_where_meta_did_not_deliver_it(self, restart: bool) -> None:
-        lane = HandDriven(policy=policy(resent_categories=frozenset()))
+        lane = Followed(policy=policy(resent_categories=frozenset()))
         self.said(lane, falling_back())
         assert len(lane.state.watches) == 1
         if restart:
             lane.crash()
-        says(lane, "failed", MEDIA_ERROR)
-        assert calls(lane) == [(1, "template"), (2, "template")]
+        lane.says("failed", MEDIA_ERROR)
+        assert lane.calls() == [(1, "template"), (2, "template")]
 
     def test_nothing_follows_its_delivery(self) -> None:
-        lane = HandDriven(policy=policy(resent_categories=frozenset()))
+        lane = Followed(policy=policy(resent_categories=frozenset()))
         self.said(lane, falling_back())
-        says(lane, "delivered")
-        says(lane, "failed", MEDIA_ERROR)
+        lane.says("delivered")
+        lane.says("failed", MEDIA_ERROR)
         assert (len(lane.attempts), len(lane.state.watches)) == (1, 0)
 
     @pytest.mark.req("RTW-2")
     def test_its_template_goes_where_the_window_was_closed(self) -> None:
-        lane = HandDriven(policy=policy(resent_categories=frozenset()))
-        self.said(lane, both())
-        says(lane, "failed", WINDOW_CLOSED)
-        assert calls(lane) == [(1, "session"), (2, "template")]
+        lane = Followed(policy=policy(resent_categories=frozenset()))
+        self.said(lane, in_two_forms())
+        lane.says("failed", WINDOW_CLOSED)
+        assert lane.calls() == [(1, "session"), (2, "template")]
 
 
 @every_refusal
@@ -257,37 +234,35 @@ def test_nor_is_it_heard_once_a_fallback_stands_in_for_its_template_too(
     text_is_refused: Refusal, restart: bool
 ) -> None:
     """Attempt 1 the text, 2 its template, 3 the fallback content: neither of the first two was delivered."""
-    lane = HandDriven()
-    template = {"phone_number_id": ONE, "form": "template"}
-    made = falling_back(form="session") | {"fallback": plan("session")}
-    text_is_refused(lane, made | {"plan": [*made["plan"], template]})
+    lane = Followed()
+    text_is_refused(lane, in_two_forms(falling_back, fallback=plan("session")))
     lane.answer(ACCEPTED, attempt=2)
     lane.round(6)
-    says(lane, "failed", MEDIA_ERROR, attempt=2)
-    assert calls(lane) == [(1, "session"), (2, "template"), (3, "session")]
+    lane.says("failed", MEDIA_ERROR, attempt=2)
+    assert lane.calls() == [(1, "session"), (2, "template"), (3, "session")]
     if restart:
         lane.crash()
     for attempt in (1, 2):
-        says(lane, "sent", attempt=attempt)
+        lane.says("sent", attempt=attempt)
     assert "message-1" in lane.state.messages
     lane.answer(ACCEPTED, attempt=3)
     for attempt in (1, 2, 3):
-        says(lane, "sent", attempt=attempt)
-    assert (lane.shown()["message-1"]["attempt"], duplicates(lane)) == (3, [])
+        lane.says("sent", attempt=attempt)
+    assert (lane.shown()["message-1"]["attempt"], lane.duplicates()) == (3, [])
 
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_a_journal_of_before_it_was_written_down_which_text_was_refused(waits: bool) -> None:
     """A new version takes the lane from an old one while the template waits for its number, or is called."""
-    lane = HandDriven()
-    lane.take(both())
+    lane = Followed()
+    lane.take(in_two_forms())
     lane.answer(ACCEPTED)
     if waits:
         lane.verdict(ONE, "paused", until=lane.now + 3600)
-    says(lane, "failed", WINDOW_CLOSED)
+    lane.says("failed", WINDOW_CLOSED)
     lane.journal = [entry._replace(data=_of_before(entry.data)) for entry in lane.journal]
     lane.crash()
-    says(lane, "sent")
+    lane.says("sent")
     message = lane.state.messages["message-1"]
     assert (message.status, message.attempt) == (("held", 1) if waits else ("in_doubt", 2))
 

@@ -18,6 +18,7 @@ from harkara.graph_api.signature import HEADER, sign
 from harkara.ingestion.acceptance import RunAcceptance
 from harkara.ingestion.addressing import Addresses
 from harkara.ingestion.known import Known
+from harkara.ingestion.portfolios import Ledgers
 from harkara.ingestion.records import RecordMaker
 from harkara.ingestion.resolution import Resolver
 from harkara.ingestion.routes import Api, build_app
@@ -105,9 +106,11 @@ class Facts:
     around: Around
     governance: Governance
     fresh: bool = True
+    ledgers: Ledgers = field(default_factory=Ledgers)
 
     def __post_init__(self) -> None:
-        self.resolver = Resolver(self.governance, PEPPER, self.consents, self.around, lambda: self.fresh)
+        facts = (self.consents, self.around, lambda: self.fresh, self.ledgers)
+        self.resolver = Resolver(self.governance, PEPPER, *facts)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harkara.contracts.intents import SendIntent, Text
+from harkara.contracts.intents import DEFAULT_LIFE, SendIntent, Text
 from harkara.contracts.runs import AudienceRow, SendRun
 from harkara.contracts.topics import SEND_INTENTS, SEND_INTENTS_URGENT, SEND_RUNS
 from harkara.ingestion.core import Sender, by_home, choose_sender, emitted, slot
@@ -38,7 +38,7 @@ def test_a_row_with_a_slot_is_scheduled_with_a_whole_life() -> None:
     later = NOW + timedelta(hours=30)
     event = emitted(row().model_copy(update={"emit_at": later})).event
     assert isinstance(event, SendIntent)
-    assert (event.not_before, event.expires_at) == (later, later + timedelta(hours=24))
+    assert (event.not_before, event.expires_at) == (later, later + DEFAULT_LIFE)
     until = later + timedelta(hours=1)
     event = emitted(row(expires_at=until).model_copy(update={"emit_at": later})).event
     assert isinstance(event, SendIntent)

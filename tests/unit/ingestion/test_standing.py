@@ -101,3 +101,68 @@ async def test_a_number_that_has_sent_its_days_messages_refuses_single_ones(runn
     assert running.log.written == []
     running.clock.advance(2 * 3600 + 1)  # no newer report, but the first of the calls is a day old
     assert (await on_send(running)).status_code == 202
+
+
+@pytest.mark.req("ING-11", "ING-12")
+async def test_while_a_lane_is_silent_its_number_takes_no_more_than_a_full_queue(running: Running) -> None:
+    """An hour of it at a request every two seconds, and then it reports again."""
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=900))
+    running.api.standings.queue_full_above = 100
+    running.clock.advance(61)
+    answers = []
+    for _ in range(300):
+        answers.append(await on_send(running))
+        running.clock.advance(12)
+    told = [answer.json() for answer in answers if answer.status_code == 202]
+    assert [each["position"] for each in told] == list(range(901, 901 + 101))
+    assert {each["estimatedDelivery"] for each in told} == {None}
+    assert {datetime.fromisoformat(each["silentSince"]) for each in told} == {NOW}
+    refused = answers[-1].json()
+    assert (answers[-1].status_code, refused["code"], refused["position"]) == (429, "QUEUE_FULL", 1002)
+    assert "has not reported on this number since 2026-11-21T00:30" in refused["detail"]
+    assert datetime.fromisoformat(refused["silentSince"]) == NOW and "estimatedDelivery" not in refused
+    assert answers[-1].headers["retry-after"] == "60"
+    assert (await on_send(running, priority=3)).status_code == 202, "an urgent one has a queue of its own"
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=40, updated_at=running.clock.now()))
+    again = (await on_send(running)).json()
+    assert (again["position"], again["silentSince"]) == (42, None), "all but the newest stand in the lane, or went"
+    assert datetime.fromisoformat(again["estimatedDelivery"]) >= running.clock.now()
+
+
+@pytest.mark.req("ING-12")
+async def test_a_number_that_was_never_reported_is_full_when_this_process_has_filled_it(running: Running) -> None:
+    running.api.standings.queue_full_above = 5
+    answers = [await on_send(running) for _ in range(8)]
+    assert [answer.status_code for answer in answers] == [202] * 6 + [429] * 2
+    first = answers[0].json()
+    assert (first["position"], first["estimatedDelivery"], first["silentSince"]) == (None, None, None)
+    assert "has not reported on this number yet" in answers[-1].json()["detail"]
+    assert "position" not in answers[-1].json()
+    assert answers[-1].headers["retry-after"] == "60"
+
+
+@pytest.mark.req("ING-11", "ING-12")
+async def test_a_report_of_days_ago_refuses_nobody_and_gives_no_estimate(running: Running) -> None:
+    running.known.apply(QUEUE_STATE, LONE, queue(held=1500))
+    assert (await on_send(running)).status_code == 429
+    running.clock.advance(60)
+    assert (await on_send(running)).status_code == 429, "a lane repeats itself within that time"
+    running.clock.advance(3 * 86_400)
+    answer = await on_send(running)
+    assert answer.status_code == 202
+    assert (answer.json()["position"], answer.json()["estimatedDelivery"]) == (1501, None)
+    scheduled = await on_send(running, notBefore=(running.clock.now() + timedelta(hours=1)).isoformat())
+    assert scheduled.json()["estimatedDelivery"] is None
+
+
+@pytest.mark.req("ING-11")
+async def test_a_batch_is_told_by_the_numbers_that_report(running: Running) -> None:
+    """The other number of the pool was never heard of, and then both are silent."""
+    body = {"sessionId": "advisors", "messages": [{"to": f"+9199999{n:05d}", "message": "x"} for n in range(40)]}
+    running.known.apply(QUEUE_STATE, FIRST, queue(FIRST, waiting=30))
+    found = (await running.post("/api/v1/send/batch", body, idem="b1")).json()
+    assert found["position"] == 31, found
+    assert datetime.fromisoformat(found["estimatedCompletion"]) == NOW + timedelta(seconds=30 + 40 - 1)
+    running.clock.advance(61)
+    found = (await running.post("/api/v1/send/batch", body, idem="b2")).json()
+    assert found["position"] is None

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from harkara.outcome_notifier.endpoints import LONGEST_FILE, Endpoint
 from harkara.outcome_notifier.following import CallbackLoops, CallbacksFile
 from harkara.runtime.service import Component
+from tests.support.services import ready, running
 from tests.support.wait import eventually
 
 SECRETS = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
@@ -67,14 +68,10 @@ def write(path: Path, *entries: str) -> None:
 @asynccontextmanager
 async def following(path: Path, loops: Loops) -> AsyncIterator[CallbackLoops]:
     component = CallbackLoops(CallbacksFile(path), loops.make, look_seconds=0.01)
-    task = asyncio.create_task(component.run())
-    await eventually(lambda: component.ready() is None)
-    try:
+    async with running([component]):
+        await ready([component])
         yield component
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        assert loops.running == {}, "a stop ends every loop"
+    assert loops.running == {}, "a stop ends every loop"
 
 
 def count(result: str) -> float:

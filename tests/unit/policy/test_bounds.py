@@ -73,7 +73,7 @@ def taken(section: type[Section], setting: str, value: object) -> bool:
         (Portfolio, "limit", 0, 1, 1_000_000, 1_000_001),
         (Dispatch, "max_attempts", 0, 1, 3, 4),
         (Dispatch, "number_pause_minutes", 0.9, 1, 1440, 1440.1),
-        (Dispatch, "request_timeout_seconds", 0, 0.001, 60, 60.1),
+        (Dispatch, "request_timeout_seconds", 0, 0.001, 20, 20.1),
         (Dispatch, "lease_seconds", 0.4, 0.5, 5, 5.1),
         (FrequencyCap, "most", 0, 1, 100, 101),
         (FrequencyCap, "per_hours", 0.2, 0.25, 168, 168.1),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from typing import Any
 
+import phonenumbers
 import pytest
 
 from harkara.contracts.consent import ConsentEvent, ConsentState, advance_consent
 from harkara.contracts.event import Decision
-from harkara.contracts.intents import SendIntent
+from harkara.contracts.intents import DEFAULT_LIFE, SendIntent
 from harkara.policy.clearance import (
     Cleared,
     Question,
@@ -41,7 +43,7 @@ def code(answer: Cleared | Rejected) -> str:
 
 def test_an_intent_that_may_go_gets_its_home_and_its_end() -> None:
     governance = policy()
-    assert ask(intent(sender="100000000000002")) == Cleared("advisors", NOW + 24 * HOUR, governance.version)
+    assert ask(intent(sender="100000000000002")) == Cleared("advisors", NOW + DEFAULT_LIFE, governance.version)
     assert ask(intent(expires_at=NOW + HOUR)) == Cleared("advisors", NOW + HOUR, governance.version)
     far = ask(intent(expires_at=NOW + 1000 * HOUR))
     assert isinstance(far, Cleared) and far.expires_at == NOW + timedelta(days=6)
@@ -74,7 +76,7 @@ def test_an_intent_that_may_go_gets_its_home_and_its_end() -> None:
         ({}, Word("paused", NOW - HOUR, "opted_in"), EXPLICIT, "cleared"),
         ({}, Word("paused", NOW + HOUR, "opted_in"), EXPLICIT, "paused"),
         ({"expires_at": NOW}, None, {}, "expired_already"),
-        ({"not_before": NOW + 25 * HOUR}, None, {}, "never_due"),
+        ({"not_before": NOW + DEFAULT_LIFE}, None, {}, "never_due"),
         ({"not_before": NOW + 25 * HOUR, "expires_at": NOW + 26 * HOUR}, None, {}, "cleared"),
         ({}, None, {"compliance": {"consent_mode": "opt_out", "allowed_countries": ["BR"]}}, "country_not_allowed"),
         ({"to": "+999123456789"}, None, {"compliance": {"consent_mode": "opt_out", "allowed_countries": ["IN"]}},
@@ -139,6 +141,15 @@ def test_marketing_asks_for_consent_to_marketing_and_everything_else_for_transac
 )
 def test_the_country_is_the_numbers(phone: str, country: str | None) -> None:
     assert country_of(phone) == country
+
+
+def test_a_countrys_own_code_tells_it_as_the_whole_number_does() -> None:
+    """Over every calling code, numbers of any length."""
+    chance = random.Random(7)
+    for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+        for length in range(7 - len(str(code)), 16 - len(str(code))):
+            phone = f"+{code}{chance.randrange(10**length):0{length}}"
+            assert country_of(phone) == phonenumbers.region_code_for_number(phonenumbers.parse(phone)), phone
 
 
 @pytest.mark.req("B11")
@@ -220,20 +231,21 @@ def test_the_record_of_a_verdict_says_all_of_it() -> None:
     wanted = intent(not_before=NOW + HOUR, metadata={"content_approval": "a-1"})
     kept = inputs_of(ask(wanted, Word("paused", NOW, "opted_in"), governance), governance.version, NOW)
     assert kept is not None and (kept.step, kept.policy_version, kept.at) == ("clearance", governance.version, NOW)
-    assert kept.verdict == {"outcome": "cleared", "home": "advisors", "expires_at": (NOW + 24 * HOUR).isoformat()}
+    assert kept.verdict == {"outcome": "cleared", "home": "advisors", "expires_at": (NOW + DEFAULT_LIFE).isoformat()}
     assert kept.inputs == {
         "sender": "advisors",
         "person_key": PERSON,
         "category": "utility",
         "word": {"standing": "paused", "until": "2026-11-21T00:30:00Z", "then": "opted_in"},
         "recorded_at": "2026-11-21T00:30:00Z",
-        "expires_at": "2026-11-22T00:30:00Z",
+        "expires_at": "2026-11-22T02:30:00Z",
         "not_before": "2026-11-21T01:30:00Z",
         "country": "IN",
+        "names": "",
         "approval": "a-1",
     }
-    kept = inputs_of(ask(intent(), Word("opted_out")), policy().version, NOW)
-    assert kept is not None and "country" not in kept.inputs
+    kept = inputs_of(ask(intent(to="+999123456789"), Word("opted_out")), policy().version, NOW)
+    assert kept is not None and kept.inputs["country"] == "", "a number of no country, whether it was asked for or not"
     assert kept.verdict == {"outcome": "rejected", "code": "opted_out", "rule": "compliance.consent"}
 
 

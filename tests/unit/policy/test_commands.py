@@ -21,7 +21,10 @@ COMMANDS = Commands(["nako", "help me out"])
     ("text", "said"),
     [
         ("STOP", Said("stop")), ("Parar", Said("stop", "pt")), ("बंद करें", Said("stop", "hi")),
-        ("थांबवा!", Said("stop", "mr")), ("nako", Said("stop")), ("please stop all of it", Said("stop")),
+        ("थांबवा!", Said("stop", "mr")), ("थांब", Said("stop", "mr")), ("रुको", Said("stop", "hi")),
+        ("बन्द", Said("stop", "hi")), ("बंद-करें", Said("stop", "hi")), ("parar, tudo", Said("stop", "pt")),
+        ("स्टॉप", Said("stop")), ("stop-all", Said("stop")),
+        ("nako", Said("stop")), ("please stop all of it", Said("stop")),
         ("START", Said("start")), ("Começar", Said("start", "pt")), ("comecar", Said("start", "pt")),
         ("शुरू करें", Said("start", "hi")), ("सुरू करा", Said("start", "mr")),
         ("PAUSE", Said("pause")), ("Pause.", Said("pause")), ("pausar", Said("pause", "pt")),
@@ -51,6 +54,7 @@ def test_is_heard(text: str, said: Said) -> None:
         "pause 10000", "pause seven", "pause 7 7", "pause days", "pause for", "7 days", "pausedays", "pauses",
         "paused", "resume my order", "helpful", "can you help", "start over", "restart", "info please", "don't stop",
         "stop it", "non stop alleys", "I will cancel", "मदद चाहिए", "विराम चिह्न",
+        "re-start", "st-art", "s t a r t", "h e l p", "pause, 7", "रुको तो सही",
     ],
 )  # fmt: skip
 def test_is_a_message_like_any_other(text: str) -> None:
@@ -70,7 +74,8 @@ def test_the_phrase_opts_out_wherever_it_stands_on_its_own(text: str) -> None:
     "dressed",
     [
         "ЅТОР", "ѕtор", "ꓢꓔꓳꓑ", "ᏚᎢОᏢ", "s\u0336t\u0336o\u0336p\u0336", "stóp", "S\u00adT\u2060O\u200dP",
-        "𝐬𝐭𝐨𝐩", "🅂🅃🄾🄿", "ⓢⓣⓞⓟ", "UΝSUBSCRIBE", "саnсеl", "parаr", "ЅТОР АLL",
+        "𝐬𝐭𝐨𝐩", "🆂🆃🅾🅿", "🅢🅣🅞🅟", "⒮⒯⒪⒫", "ꜱᴛᴏᴘ", "𝚂𝚃𝙾𝙿-𝙰𝙻𝙻", "🅂🅃🄾🄿", "ⓢⓣⓞⓟ",
+        "UΝSUBSCRIBE", "саnсеl", "parаr", "ЅТОР АLL",
     ],
 )  # fmt: skip
 def test_an_opt_out_is_heard_in_letters_that_only_look_latin(dressed: str) -> None:
@@ -101,6 +106,9 @@ LOOP = (
     "ǅ",
     "\U0001f3fb",
     "क\u094d",
+    "न\u094dद",
+    "s-",
+    "🆂",
     "stop all" * 3 + "x",
     " ",
 )
@@ -133,7 +141,7 @@ def test_reading_ends_for_any_text_and_normalising_is_done_once(text: str) -> No
     assert normalised(once) == once
 
 
-@given(st.text(alphabet="ЅТОРѕtорAllᎪᏟꓢ\u0301\u0336 \u200bǰİßŉΐ", max_size=40))
+@given(st.text(alphabet="ЅТОРѕtорAllᎪᏟꓢ\u0301\u0336 \u200bǰİßŉΐनमदबङण\u094d\u0902\u0901\u093c🆂⒮ᴛ-", max_size=40))
 def test_normalising_is_done_once_also_among_look_alikes(text: str) -> None:
     once = normalised(text)
     assert normalised(once) == once

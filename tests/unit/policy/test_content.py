@@ -31,12 +31,41 @@ ADVISER = AdvisorIdentification(texts=("INA 000012345",), templates=("weekly_not
         "U.S.A. and I.N.A. 1. 2. 3. 4. 5. 6. 7.",
         "a-b c-d e-f",
         "x, y, and z; p or q?",
-        "{{}} {{ }} {a} {{a-b}} {{" + "a" * 80 + "}}",
+        "{{}} {{ }} {a} {{-}} {{a+b}} {{" + "a" * 80 + "}}",
         "10 μm, Ω and π; α-Test; Москва and Moscow",
         "𝑥 + 𝑦 = 𝑧²",
         "über naïve café Ångström Việt",
         "https://example.com/a_b?c={{}}",
         "日本語のテキスト、ＦＵＬＬ",
+        "ＡＢＣ株式会社のＷｅｂサイト",
+        "ＮＴＴ도코모, ｶﾞｲﾄﾞＡＢＣ, ㄅＡＢＣ",
+        "日 月 火 水 木 金 土",  # the days of the week, each a word
+        "이 그 저 나 너 우",
+        "ये जो है वो भी तो है",  # words of one letter and its vowel sign
+        "मी जे ते जो की ते",
+        "ये जो है, वो भी - तो है",
+        "M.B.B.S., M.D., D.M., F.R.C.P.",
+        "A/B, C/D or E/F; A/B C/D E/F",
+        "A/B C/D E/F G",
+        "9 a.m./6 p.m., U.S.A. E.S.T.",
+        "10μm, 5μV and 3kΩ",
+        "Mᵐᵉ Dupont, Mˡˡᵉ Dupont, 1ᵉʳ étage, x² + y²ⁿ, CO₂",
+        "see the notesᵃᵇᶜ, 1ª 2º nº",
+        "/ɪnˈfɪnɪti/ and /ɡɑɹdʒ/",  # how a word is spoken
+        "🅰️🅱️🅾️🆎 🅿️ Ⓜ️Metro Ⓐ Ⓑ Ⓒ",
+        "was ₹1\u0336,\u03360\u03360\u03360\u0336, now ₹800",  # a price that is struck out
+        "7\u20de7\u20de7\u20de 1\u20e32\u20e33\u20e3",
+        "a\u0338b\u0338 c, ≠ and =\u0338",
+        "Nguyễn Thị Hồng Hạnh, Ọláńrewájú, Łukasz Żółć, Jiří Dvořák",
+        "Nguye\u0302\u0303n Thi\u0323 O\u0323la\u0301n\u0301re",
+        "Olá, João! Sua recomendação está pronta: não há ações a fazer.",
+        "प्रिय श्री शर्मा, आपकी रिपोर्ट तैयार है। ✅ ₹१०,००० — धन्यवाद 🙏",
+        "तुमचा अहवाल तयार आहे, कृपया पाहा व कळवा.",
+        "Привет, как дела?",
+        "Καλημέρα, τι κάνεις; Բարեւ ձեզ, ᎣᏏᏲ",
+        "ℝ, ℕ and ℂ; ℎ = 6.6",
+        "ⅩⅩⅠ, TypeⅡ, ⅰⅱⅲ",
+        "Ⅲa 𝑥y",
         "שלום\u200f 123 \u200e(abc)",  # Hebrew
         "क\u200d\u094d\u0937",
         "a 1 b 1 c 1 d 1 e 1 f",
@@ -67,8 +96,35 @@ def test_honest_writing_is_left_alone(text: str) -> None:
         ("\U0001f3f4a\U000e0067", "content_invisible", (3,)),
         ("\U000e0067", "content_invisible", (1,)),
         ("\U0001f3f4" + "\U000e0067" * 10, "content_invisible", (10, 11)),
+        ("\U0001f3f4\U000e0080\U000e0067", "content_invisible", (3,)),  # what is no tag stands between
         ("a\x7fb", "content_invisible", (2,)),
         ("caf\u00e9 g\u043eld", "content_disguised", (6,)),
+        ("a Ꮐuaranteed", "content_disguised", (3,)),  # Cherokee
+        ("an օffer", "content_disguised", (4,)),  # Armenian
+        ("ꓖuaranteed", "content_disguised", (1,)),  # Lisu
+        ("gᴜaranteed", "content_disguised", (1,)),
+        ("paypaⅼ", "content_disguised", (1,)),
+        ("payр\u0301al", "content_disguised", (1,)),
+        ("pa\u0301yр", "content_disguised", (1,)),
+        ("раура\u03bf", "content_disguised", (1,)),
+        ("g\u0489uar", "content_disguised", (1,)),
+        ("ok ⒼⓊⒶⓇ", "content_disguised", (4,)),
+        ("🅖🅤🅐🅡", "content_disguised", (1,)),
+        ("🅱🆄🆈 now", "content_disguised", (1,)),
+        ("🅱\ufe0f🆄\ufe0f🆈\ufe0f now", "content_disguised", (1,)),
+        ("⒢⒰⒜", "content_disguised", (1,)),
+        ("🄱🅄🅈", "content_disguised", (1,)),
+        ("ɢᴜᴀʀᴀɴᴛᴇᴇᴅ", "content_disguised", (1,)),
+        ("ᵍᵘᵃʳᵃⁿᵗᵉᵉᵈ", "content_disguised", (1,)),
+        ("ℊℴℯ", "content_disguised", (1,)),
+        ("buy ＦＲＥＥ gold", "content_disguised", (5,)),
+        ("ＦＲＥＥ", "content_disguised", (1,)),
+        ("gｕarａnteed", "content_disguised", (1,)),
+        ("now g\u0336u\u0336a\u0336r\u0336", "content_disguised", (5,)),
+        ("g\u0338u\u0338a\u0338", "content_disguised", (1,)),
+        ("g\u20e0u\u20ddy\u20e5", "content_disguised", (1,)),
+        ("g\u0301\u0336u\u0301\u0336a\u0301\u0336", "content_disguised", (1,)),
+        ("fine g\u0336u\u0336y\u0336 x ＦＲＥＥ", "content_disguised", (6, 15)),
         ("\u03bfil", "content_disguised", (1,)),
         ("ab \U0001d41a\U0001d41b\U0001d41c", "content_disguised", (4,)),
         ("\ufe0f❤", "content_invisible", (1,)),
@@ -86,8 +142,22 @@ def test_honest_writing_is_left_alone(text: str) -> None:
         ("1 a b c d e f", "content_split", (3,)),
         ("x a. b. c. d. e. f.", "content_split", (3,)),
         ("go a|b|c|d|e|f", "content_split", (4,)),
+        ("a g u.a r.a n.t e.e d", "content_split", (1,)),
+        ("x is g u.a r.a n.t e", "content_split", (6,)),
+        ("go g u-a.r a_n t-e", "content_split", (4,)),
+        ("g. u a. r a. n. t. e.", "content_split", (1,)),  # of seven gaps two begin with no dot
+        ("b  u y  n o  w n o", "content_split", (1,)),
+        ("Ⓖ Ⓤ Ⓐ Ⓡ Ⓐ Ⓝ", "content_split", (1,)),
+        ("ｇ ｕ ａ ｒ ａ ｎ", "content_split", (1,)),
+        ("न म क, ल ग भ. त द", "content_split", (1,)),
         ("{{{a}}", "content_placeholder", (2,)),
         ("a {{b_2}} c", "content_placeholder", (3,)),
+        ("Hi {{first-name}}", "content_placeholder", (4,)),
+        ("Hi {{ first name }}", "content_placeholder", (4,)),
+        ("Hi {{client.name}} {{x}}", "content_placeholder", (4,)),
+        ("{{नाम}}", "content_placeholder", (1,)),
+        ("{{#if a}}", "content_placeholder", (1,)),
+        ("{{-}} {{-1}}", "content_placeholder", (7,)),
         ("{{" + "a" * 64 + "}}", "content_placeholder", (1,)),
     ],
 )
@@ -95,6 +165,16 @@ def test_what_is_disguised_is_found_where_it_stands(text: str, code: str, positi
     found = disguise(text)
     assert found is not None
     assert (found.code, found.positions) == (code, positions)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0x3040, 0x31FF), (0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0xFF66, 0xFFDC)])
+def test_wide_letters_are_plain_beside_east_asian_ones(first: int, last: int) -> None:
+    for code in (first, last):
+        assert disguise(f"ＡＢＣ {chr(code)}") is None
+        assert disguise(f"ab ＡＢＣ {chr(code)} ｆｒｅｅ") is None
+    for code in (first - 1, last + 1):
+        found = disguise(f"ＡＢＣ {chr(code)}")
+        assert found is not None and (found.code, found.positions) == ("content_disguised", (1,))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +191,13 @@ def test_what_is_disguised_is_found_where_it_stands(text: str, code: str, positi
         "аa" * 2048,
         ". " * 2048,
         "\u0645\u200f" * 2048,
+        "a\u0336" * 2048,
+        "Ⓐ " * 2048,
+        "a.b-" * 1024,
+        "a. " * 1365,
+        "ａ" * 4096,
+        "{{" + "- " * 2047,
+        "{{-}}" * 819,
     ],
 )
 def test_hostile_texts_cost_milliseconds(text: str) -> None:
@@ -187,6 +274,51 @@ def test_the_adviser_is_named_in_every_content_that_may_go(changes: dict[str, An
 def test_the_bounds_of_a_templates_value(value: str, refused: bool) -> None:
     found = content_problem(intent(content=TEMPLATE | {"body": [], "named": {"value": value}}))
     assert (found is not None) is refused
+
+
+@pytest.mark.req("CMP-11")
+@pytest.mark.parametrize(
+    ("value", "at"),
+    [
+        ("a" + "\u00a0" * 4 + "b", None),
+        ("a" + "\u00a0" * 5 + "b", "2"),
+        ("नमस्ते" + "\u2003" * 8 + "b", "7"),
+        ("a \u00a0 \u3000\u2009b", "2"),
+        ("a\u202f\u202f\u202f\u202f b", "2"),
+        ("a \u00a0 \u3000b \u00a0 \u2003c", None),
+        ("\u1680\u205f\u2000\u200a\u2007", None),
+        ("x\u1680\u205f\u2000\u200a\u2007", "2"),
+    ],
+)
+def test_a_space_is_a_space_however_wide(value: str, at: str | None) -> None:
+    """Meta counts a run of more than four; the first of a run is named, where it stands in what was given."""
+    found = content_problem(intent(content=TEMPLATE | {"body": [value]}))
+    if at is None:
+        assert found is None or found.text.endswith("shows nothing.")
+    else:
+        assert found is not None and (found.code, found.details["positions"]) == ("template_value_refused", at)
+        assert "more than 4 spaces in a row" in found.text
+
+
+@pytest.mark.req("CMP-11")
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"content": TEMPLATE | {"body": ["ＮＴＴ"]}}, True),
+        ({"content": TEMPLATE | {"body": ["ＮＴＴ"], "language": "ja"}}, False),
+        ({"content": TEMPLATE | {"body": ["ＮＴＴ"], "language": "zh_CN"}}, False),
+        ({"content": TEMPLATE | {"body": ["ＮＴＴ"], "variants": [{"language": "ko"}]}}, False),
+        ({"content": TEMPLATE | {"body": ["ＮＴＴ"]}, "language": "ja"}, False),
+        ({"content": {"type": "text", "body": "ＮＴＴ"}, "language": "ja"}, False),
+        ({"content": {"type": "text", "body": "ＮＴＴ"}, "language": "hi"}, True),
+        ({"content": {"type": "text", "body": "ＮＴＴ"}}, True),
+        ({"content": {"type": "text", "body": "𝐍𝐓𝐓"}, "language": "ja"}, True),
+    ],
+)
+def test_wide_letters_are_for_those_who_write_so(changes: dict[str, Any], refused: bool) -> None:
+    found = content_problem(intent(**changes))
+    assert (found is not None) is refused
+    assert found is None or found.code == "content_disguised"
 
 
 def test_line_breaks_and_tabs_are_for_texts_and_captions_alone() -> None:

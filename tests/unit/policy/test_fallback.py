@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harkara.contracts.event import Reason
-from harkara.contracts.intents import DispatchOrder, FallbackPlan
+from harkara.contracts.audit import AuditRecord
+from harkara.contracts.event import Decision, Reason
+from harkara.contracts.intents import ClearedIntent, DispatchOrder, FallbackPlan
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.template_state import TemplateParameters, TemplateState
 from harkara.policy.clearance import Question, Rejected, decide
-from harkara.policy.fallback import plan_fallback, told
+from harkara.policy.explain import decided_again
+from harkara.policy.fallback import decide_fallback, plan_fallback, told
 from harkara.policy.resolve import resolve
 from harkara.policy.routing import Surroundings, plan
+from harkara.runtime.kafka import Output
 from harkara.window_router import core
 from tests.unit.policy.cases import ALONE, NOW, PERSON, TEMPLATE, TEXT, cleared, intent, policy
 
@@ -34,6 +37,12 @@ def known(**more: Any) -> Surroundings:
 
 def fallen(around: Surroundings, **more: Any) -> FallbackPlan | Reason | None:
     return plan_fallback(cleared(home=ALONE, **more), policy(), around, NOW)
+
+
+def outputs(wanted: ClearedIntent, around: Surroundings) -> list[Output]:
+    """As the router writes them."""
+    fallback = decide_fallback(wanted, policy(), around, NOW)
+    return core.outputs(wanted, plan(wanted, policy(), around, NOW), policy().version, NOW, fallback)
 
 
 @pytest.mark.req("RTW-7")
@@ -64,10 +73,18 @@ def test_without_a_way_the_message_goes_without_it_and_says_why(
     made = plan_fallback(wanted, policy(), around, NOW)
     assert isinstance(made, Reason)
     assert (made.code, made.details["because"], told(made)) == ("fallback_not_routed", why, f"refused:{why}")
-    decision = plan(wanted, policy(), around, NOW)
-    step, order = (each.event for each in core.outputs(wanted, decision, policy().version, NOW, made))
+    step, audit, order = (each.event for each in outputs(wanted, around))
     assert isinstance(step, MessageLifecycle) and step.status == "routed" and step.reason == made
+    assert isinstance(audit, AuditRecord) and (audit.action, audit.details["code"]) == ("fallback_rejected", made.code)
     assert isinstance(order, DispatchOrder) and order.fallback is None
+    assert step.decision is not None
+    refused = step.decision.verdict["fallback"]
+    assert (refused["outcome"], refused["code"]) == ("rejected", why)
+    again = decided_again(Decision.model_validate_json(step.decision.model_dump_json()), policy())
+    assert (again.same, again.reason) == (True, made), "the refusal comes out the same, as it was told"
+    written = {"fallback": {"free_form": True}, "last_inbound_at": {ALONE: NOW.isoformat()}}
+    other = step.decision.model_copy(update={"inputs": step.decision.inputs | written})
+    assert not decided_again(other, policy()).same, "a text, to somebody who has just written, would go"
 
 
 def test_the_windows_other_form_does_not_stand_in_for_it() -> None:
@@ -79,8 +96,11 @@ def test_the_windows_other_form_does_not_stand_in_for_it() -> None:
 def test_the_order_carries_it() -> None:
     wanted = cleared(home=ALONE, fallback_content=TEXT, fallback_if_undeliverable=True)
     made = plan_fallback(wanted, policy(), OPEN, NOW)
-    order = core.outputs(wanted, plan(wanted, policy(), OPEN, NOW), policy().version, NOW, made)[-1].event
+    step, order = (each.event for each in outputs(wanted, OPEN))
     assert isinstance(order, DispatchOrder) and order.fallback == made and made is not None
+    assert isinstance(step, MessageLifecycle) and step.decision is not None and step.reason is None
+    assert [each["form"] for each in step.decision.verdict["fallback"]["plan"]] == ["session"]
+    assert decided_again(step.decision, policy()).same
     assert DispatchOrder.model_validate(order.model_dump(mode="json", exclude_none=True)) == order
 
 

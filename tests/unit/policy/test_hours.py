@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harkara.policy.hours import DAY, known_zone, open_spans, zones_of
+from harkara.policy.hours import DAY, open_spans, zone_named, zones_for, zones_of
 
 ZONES = sorted(available_timezones())
 FIRST_DAY, LAST_DAY = datetime(2024, 1, 1, tzinfo=UTC), datetime(2029, 1, 1, tzinfo=UTC)
@@ -183,6 +183,38 @@ def test_a_number_of_a_wide_country_has_several_zones() -> None:
     assert len(zones_of("+79161234567")) > 5
 
 
-@pytest.mark.parametrize(("zone", "known"), [("Asia/Kolkata", True), ("Mars/Olympus", False), ("../etc/passwd", False)])
-def test_a_zone_is_known_or_not(zone: str, known: bool) -> None:
-    assert known_zone(zone) is known
+@pytest.mark.req("CMP-17")
+@pytest.mark.parametrize(
+    ("given", "zone"),
+    [
+        ("Asia/Kolkata", "Asia/Kolkata"), ("asia/kolkata", "Asia/Kolkata"), ("AMERICA/NEW_YORK", "America/New_York"),
+        ("utc", "UTC"), ("Mars/Olympus", None), ("Asia/Kolkatta", None), ("Asia", None), ("", None),
+        ("../etc/passwd", None), ("localtime", None), ("LocalTime", None), ("Factory", None),
+    ],
+)  # fmt: skip
+def test_a_zone_is_known_by_its_name_on_every_disk(given: str, zone: str | None) -> None:
+    """A disk that does not tell capitals apart knows `asia/kolkata`, another not; each has a `localtime` of its own."""
+    assert zone_named(given) == zone
+
+
+def test_every_zone_of_the_database_is_known_by_its_own_name() -> None:
+    assert [name for name in ZONES if zone_named(name) != name and name not in ("localtime", "Factory")] == []
+
+
+@pytest.mark.req("B16", "CMP-17")
+@pytest.mark.parametrize(
+    ("given", "recipient", "zones", "unknown"),
+    [
+        (None, "+919999912345", ("Asia/Calcutta",), False),
+        ("Europe/Berlin", "+919999912345", ("Europe/Berlin",), False),
+        ("europe/berlin", "+919999912345", ("Europe/Berlin",), False),
+        ("Asia/Kolkatta", "+919999912345", ("Asia/Calcutta",), True),
+        ("Asia/Kolkatta", "BR.1", zones_of("BR.1"), True),
+        ("Asia/Kolkatta", "+999123456789", (), True),
+        (None, "+999123456789", (), False),
+    ],
+)
+def test_a_zone_that_there_is_not_leaves_those_of_the_number(
+    given: str | None, recipient: str, zones: tuple[str, ...], unknown: bool
+) -> None:
+    assert zones_for(given, recipient) == (zones, unknown)

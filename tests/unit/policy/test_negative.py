@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harkara.contracts.event import Decision
-from harkara.contracts.intents import Category
+from harkara.contracts.intents import DEFAULT_LIFE, Category
 from harkara.policy.clearance import Question, Rejected, Word, decide, inputs_of
 from harkara.policy.contacts import Contact, refusal_of, rules_of
 from harkara.policy.contacts import decision_of as contact_decision
@@ -102,7 +102,7 @@ PATH = [
     Refused("CMP-7", "unknown_sender", "numbers", {"sender": "nobody"}, OUT),
     Refused("CMP-7", "expired_already", "expires_at", {"expires_at": NOW}),
     Refused("CMP-7", "expired_already", "expires_at", {"expires_at": NOW - HOUR}),
-    Refused("CMP-7", "never_due", "not_before", {"not_before": NOW + 24 * HOUR}),
+    Refused("CMP-7", "never_due", "not_before", {"not_before": NOW + DEFAULT_LIFE}),
     Refused("CMP-7", "never_due", "not_before", {"not_before": NOW + 2 * HOUR, "expires_at": NOW + HOUR}),
     Refused("CMP-13", "country_not_allowed", "compliance.allowed_countries", {}, IN, conduct(allowed_countries=["BR"])),
     Refused("CMP-13", "country_not_allowed", "compliance.allowed_countries", {"to": "+14155552671"}, IN,
@@ -195,12 +195,27 @@ DISGUISED = [
     masked("content_split", text("F-R-E-E-M-O-N-E-Y"), "1"),
     masked("content_split", text("f_r_e_e_g_o_l_d"), "1"),
     masked("content_split", text("sale:  f  r  e  e  g  o"), "8"),
+    masked("content_disguised", text("Ꮐuaranteed, an օffer"), "1, 16"),
+    masked("content_disguised", text("a ⒼⓊⒶⓇⒶⓃⓉⒺⒺⒹ gain"), "3"),
+    masked("content_disguised", text("🅱🆄🆈 now"), "1"),
+    masked("content_disguised", text("ɢᴜᴀʀᴀɴᴛᴇᴇᴅ"), "1"),
+    masked("content_disguised", text("ᵍᵘᵃʳᵃⁿᵗᵉᵉᵈ"), "1"),
+    masked("content_disguised", text("it is ＧＵＡＲＡＮＴＥＥＤ"), "7"),
+    masked("content_disguised", text("g\u0336u\u0336a\u0336r\u0336anteed"), "1"),
+    masked("content_disguised", values("ＦＲＥＥ"), "1", "body 1"),
+    masked("content_disguised", caption("оѕtriсh еgg"), "1, 9", "caption"),
+    masked("content_split", text("g u.a r.a n.t e.e d"), "1"),
+    masked("content_split", text("so g-u a_r-a n.t e"), "4"),
+    masked("content_split", text("Ⓖ Ⓤ Ⓐ Ⓡ Ⓐ Ⓝ Ⓣ"), "1"),
     masked("content_split", text("न म क ल ग भ"), "1"),
     masked("content_split", values("b u y n o w"), "1", "body 1"),
     masked("content_placeholder", text("Dear {{1}}, your advice"), "6"),
     masked("content_placeholder", text("Dear {{ name }}"), "6"),
     masked("content_placeholder", text("{ {{first_name}}"), "3"),
     masked("content_placeholder", values("{{1}}"), "1", "body 1"),
+    masked("content_placeholder", text("Dear {{first-name}}"), "6"),
+    masked("content_placeholder", text("Dear {{client.name}}"), "6"),
+    masked("content_placeholder", text("प्रिय {{नाम}}"), "7"),
     masked("content_placeholder", caption("Dear {{2}}"), "6", "caption"),
     masked("template_value_refused", values("Asha\nRao"), "5", "body 1"),
     masked("template_value_refused", values("Asha\r\nRao"), "5, 6", "body 1"),
@@ -209,6 +224,10 @@ DISGUISED = [
     masked("template_value_refused", values("Asha\x85Rao"), "5", "body 1"),
     masked("template_value_refused", values("Asha     Rao"), "5", "body 1"),
     masked("template_value_refused", values("ok", "a" + " " * 9 + "b"), "2", "body 2"),
+    masked("template_value_refused", values("a" + "\u00a0" * 12 + "b"), "2", "body 1"),
+    masked("template_value_refused", values("Asha" + "\u2003" * 8 + "Rao"), "5", "body 1"),
+    masked("template_value_refused", values("a \u00a0 \u2003 b"), "2", "body 1"),
+    masked("template_value_refused", values("a\u2029b"), "2", "body 1"),
     masked("template_value_refused", values("x", header="a\nb"), "2", "header"),
     masked("template_value_refused", values(named={"text": "a" * 1025}), "1025", "named 1"),
     masked("template_value_refused", values("x", buttons=[{"sub_type": "url", "index": 0, "value": "a\tb"}]), "2",
@@ -318,7 +337,12 @@ ROUTER = [
     Unroutable("CMP-17", "no_send_time", "routing.quiet_hours.utility", {"time_zone": "Asia/Tokyo", "not_before":
                NOW + 14 * HOUR, "expires_at": NOW + 20 * HOUR}, NIGHT),
     Unroutable("CMP-17", "zone_unknown", "routing.default_time_zone", {"to": "+999123456789"}, NIGHT),
-    Unroutable("CMP-17", "zone_unknown", "routing.default_time_zone", {"time_zone": "Asia/Atlantis"}, NIGHT),
+    Unroutable("CMP-17", "zone_unknown", "routing.default_time_zone",
+               {"to": "+999123456789", "time_zone": "Asia/Atlantis"}, NIGHT),
+    Unroutable("CMP-17", "zone_unknown", "routing.default_time_zone",
+               {"to": "+999123456789", "time_zone": "localtime"}, NIGHT),
+    Unroutable("CMP-17", "no_send_time", "routing.quiet_hours.utility", {"time_zone": "Asia/Atlantis"} | SHORT,
+               {"routing": {"quiet_hours": NIGHT["routing"]["quiet_hours"], "default_time_zone": "America/New_York"}}),
     Unroutable("B16", "zone_unknown", "routing.default_time_zone",
                {"to": "+999123456789", "send_window": "office", "category": "service"}, IN_OFFICE),
     Unroutable("B16", "send_window_unknown", "routing.send_windows", {"send_window": "evening"}, IN_OFFICE),
@@ -474,7 +498,8 @@ FILE = [
       for value in ("[]", "false", "null")),
     *(added("CMP-1", "words can only be added", f"opt_out_words: ['{value}']")
       for value in ("-stop", "!stop", "~stop", " ")),
-    *(added("CMP-1", "is an opt-in word", f"opt_out_words: [{value}]") for value in ("START", "Unstop", "शुरू")),
+    *(added("CMP-1", "is an opt-in word", f"opt_out_words: [{value}]")
+      for value in ("START", "Unstop", "शुरू", "começar", "opt-in")),
     added("CMP-13", "is not an ISO 3166 country code", "allowed_countries: [UK]"),
     added("CMP-15", "allowed_categories", "allowed_categories: [promotional]"),
     added("CMP-9", "content_approval.tags", "content_approval: {tags: []}"),

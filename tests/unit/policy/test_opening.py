@@ -97,6 +97,21 @@ def test_a_contracted_window_is_the_exception_and_says_so() -> None:
     assert spans(found) == [(at(2026, 11, 21, 0, 25), at(2026, 11, 21, 0, 35))]
 
 
+@pytest.mark.req("B16")
+def test_a_contracted_window_is_an_exception_where_nobody_knows_whether_it_is_night() -> None:
+    """Each use of the contract is on record, that to somebody whose number tells no zone too."""
+    found = opened((), window="morning", earliest=at(2026, 11, 21, 0, 0), send_windows=MORNING)
+    assert isinstance(found, Opening) and (found.due, found.exception) == (at(2026, 11, 21, 0, 25), "morning")
+    late = {"late": {"hours": "10:00-11:00", "time_zone": "Asia/Kolkata", "contract": "agreement, clause 4"}}
+    by_day = opened((), window="late", send_windows=late, default_time_zone="Asia/Kolkata")
+    assert isinstance(by_day, Opening) and by_day.exception is None
+    nobodys = opened((), window="morning", send_windows=MORNING, quiet_hours={"utility": "none"})
+    assert isinstance(nobodys, Opening) and nobodys.exception is None
+    bare = {"late": {"hours": "10:00-11:00", "time_zone": "Asia/Kolkata"}}
+    no_contract = opened((), window="late", send_windows=bare, quiet_hours={"utility": "none"})
+    assert isinstance(no_contract, Opening) and no_contract.exception is None
+
+
 def test_a_contracted_window_by_day_is_no_exception() -> None:
     window = {"morning": {"hours": "10:00-11:00", "contract": "agreement, clause 4"}}
     found = opened(window="morning", send_windows=window)
@@ -132,6 +147,17 @@ def test_a_refusal_names_the_rule_and_the_zone() -> None:
     assert isinstance(several, Reason) and "2 time zones" in several.text
     both = opened(window="late", life=HOUR, send_windows={"late": {"hours": "20:00-21:00"}})
     assert isinstance(both, Reason) and "quiet hours" in both.text and "'late' (20:00-21:00)" in both.text
+
+
+@pytest.mark.req("CMP-17")
+def test_a_refusal_says_that_there_is_no_zone_of_the_name_given() -> None:
+    of = policy(routing=NIGHT)
+    told = opening("utility", INDIA, None, NOW, NOW + HOUR, of, unknown_zone=True)
+    plain = opening("utility", INDIA, None, NOW, NOW + HOUR, of)
+    assert isinstance(told, Reason) and isinstance(plain, Reason)
+    assert told.text == f"{plain.text} There is no time zone of the name that the intent gives."
+    assert (told.code, told.rule, told.details) == (plain.code, plain.rule, {"time_zone": "unknown"})
+    assert opening("utility", INDIA, None, NOW, NOW + 24 * HOUR, of, unknown_zone=True) == opened()
 
 
 @pytest.mark.req("B16", "CMP-16", "CMP-17")

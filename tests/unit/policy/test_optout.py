@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harkara.policy.optout import BUILT_IN_OPT_IN_WORDS, BUILT_IN_OPT_OUT_WORDS, Keywords, normalised
+from harkara.policy.optout import BUILT_IN_OPT_IN_WORDS, BUILT_IN_OPT_OUT_WORDS, Keywords, normalised, spaced
 
-KEYWORDS = Keywords(["nako"])
+KEYWORDS = Keywords(["nako", "no more"])
 
 
 @pytest.mark.req("CMP-1")
@@ -23,6 +23,11 @@ KEYWORDS = Keywords(["nako"])
         "stop all", "STOP ALL", "Stop  all!", "stop\nall", "please stop all messages", "stop all.", "(stop all)",
         "stop\u00a0all", "stopall", "opt out", "Opt-Out", "nako", "NAKO!",
         "बंद करें", "बंद करा।", "रोकें", "थांबवा", "थांबा!", "सदस्यता  समाप्त करें",
+        "बन्द", "बन्द करें", "थाम्बा", "रोकेँ", "बंद कर", "स्टॉप", "रुको", "रुकें!", "थांब.", "थांबव",
+        "stop-all", "stop, all", "Stop. All!", "stop_all", "stop/all", "stop 🛑 all", "opt, out", "parar, tudo",
+        "बंद-करें", "s t o p", "S.T.O.P.", "s-t-o-p", "C A N C E L",
+        "🆂🆃🅾🅿", "🅂🅃🄾🄿", "🅢🅣🅞🅟", "ⓢⓣⓞⓟ", "⒮⒯⒪⒫", "🄢🄣🄞🄟", "🆂\ufe0f🆃\ufe0f🅾\ufe0f🅿\ufe0f",
+        "🆂 🆃 🅾 🅿", "ꜱᴛᴏᴘ", "ｓｔｏｐ－ａｌｌ",
     ],
 )  # fmt: skip
 def test_opts_out(text: str) -> None:
@@ -33,7 +38,9 @@ def test_opts_out(text: str) -> None:
     "text",
     [
         None, "", "...", "please stop", "stop it", "stopped", "nonstop allure", "bus stop", "I will cancel my order",
-        "stop allergies", "stop al", "stop, all", "unstoppable all", "don't stop", "नमस्ते", "बंद", "start the car",
+        "stop allergies", "stop al", "unstoppable all", "don't stop", "नमस्ते", "बंद", "start the car",
+        "please don't stop. All is well", "stop, all of you", "no, more", "no-more", "one-stop", "s t o p s", "t o p",
+        "can cel", "cance-l", "🇸🇹🇴🇵", "रुको ज़रा", "रुकें, मैं आता हूँ", "थांब जरा", "दुकान बन्द है", "stop" + "-" * 70 + "all",
     ],
 )  # fmt: skip
 def test_does_not_opt_out(text: str | None) -> None:
@@ -57,6 +64,29 @@ def test_words_of_the_policy_are_added_and_take_nothing_away() -> None:
     assert Keywords().read("nako") is None
     assert all(Keywords(["nako"]).read(word) == "opt_out" for word in BUILT_IN_OPT_OUT_WORDS)
     assert not {normalised(w) for w in BUILT_IN_OPT_OUT_WORDS} & {normalised(w) for w in BUILT_IN_OPT_IN_WORDS}
+
+
+@pytest.mark.req("CMP-1")
+@pytest.mark.parametrize(
+    ("nasal", "consonants"), [("ङ", "कखगघ"), ("ञ", "चछजझ"), ("ण", "टठडढ"), ("न", "तथदध"), ("म", "पफबभ")]
+)
+def test_a_nasal_before_a_consonant_of_its_own_place_is_written_in_two_ways(nasal: str, consonants: str) -> None:
+    for consonant in consonants:
+        written, other = f"क{nasal}\u094d{consonant}ी", f"कं{consonant}ी"
+        assert normalised(written) == normalised(other) == other
+        assert Keywords([written]).read(other) == Keywords([other]).read(written) == "opt_out"
+    assert normalised(f"क{nasal}\u094dयी") == f"क{nasal}\u094dयी", "before any other consonant it is itself"
+
+
+@pytest.mark.parametrize(
+    ("plain", "found"),
+    [
+        ("stop-all", "stop all"), ("s t o p", "stop"), ("s t op", "s t op"), ("बंद-करें", "बंद करें"), ("7 of 9", "7 of 9"),
+        ("", ""), ("a" * 64, "a" * 64), ("a" * 65, ""),
+    ],
+)  # fmt: skip
+def test_spaces_for_punctuation(plain: str, found: str) -> None:
+    assert spaced(plain) == found
 
 
 @given(

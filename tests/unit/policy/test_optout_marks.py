@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harkara.policy.disguise import disguise
-from harkara.policy.optout import INVISIBLE, LONGEST_READ, OVERLAID, Keywords, normalised
+from harkara.policy.lookalikes import INVISIBLE, OVERLAID
+from harkara.policy.optout import LONGEST_READ, Keywords, normalised
 
 
 @pytest.mark.req("CMP-1")

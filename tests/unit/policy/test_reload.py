@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from harkara.policy.governance import load
-from harkara.policy.reload import LARGEST_ON_RECORD, from_record, moved_portfolios, needs_restart, on_record
+from harkara.policy.governance import BUILT_IN_PROFILES, load
+from harkara.policy.reload import (
+    LARGEST_ON_RECORD,
+    content_of,
+    from_record,
+    moved_portfolios,
+    needs_restart,
+    on_record,
+)
 from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, SECOND, number, policy
 
 ROOT = Path(__file__).parents[3]
@@ -72,16 +81,40 @@ def test_a_recorded_policy_reads_back_as_the_same_version() -> None:
         assert not any(number.display_phone_number in record.details["content"] for number in each.numbers)
 
 
-def test_records_of_one_policy_of_one_service_are_one() -> None:
-    ids = {on_record(policy(), service, NOW).audit_id for service in ("compliance-guard", "window-router")}
-    assert len(ids) == 2
-    assert on_record(policy(), "window-router", NOW).audit_id in ids
-    assert on_record(policy(routing={}), "window-router", NOW).audit_id not in ids
+@pytest.mark.req("B11")
+def test_each_taking_up_of_a_policy_is_a_record_of_its_own() -> None:
+    """A policy that comes back has its old version, and is in force anew."""
+    later = NOW + timedelta(microseconds=1)
+    taken_up = [(policy(), NOW), (policy(routing={}), NOW), (policy(), later), (policy(), NOW)]
+    ids = [on_record(each, service, at).audit_id for service in ("guard", "router") for each, at in taken_up]
+    assert len(set(ids)) == 6 and ids[0] == ids[3] and ids[4] == ids[7]
+
+
+@pytest.mark.req("B11")
+def test_a_recorded_policy_says_what_the_file_left_to_the_release() -> None:
+    """So that another release, with other defaults and other built-in profiles, explains its decisions the same."""
+    content = orjson.loads(content_of(policy()))
+    assert content["routing"]["window_margin_minutes"] == 10.0
+    assert content["compliance"]["allowed_countries"] == [] and content["templates"]["unknown"] == "allow"
+    content["routing"]["window_margin_minutes"] = 25.0
+    content["profiles"]["cloud-api"]["per_second"] = 40
+    then = from_record(orjson.dumps(content).decode(), "of then")
+    assert (then.version, then.routing.window_margin_minutes) == ("of then", 25.0)
+    assert {then.profile_of(number).per_second for number in then.numbers} == {40}
+    assert BUILT_IN_PROFILES["cloud-api"].per_second == then.profiles["cloud-api"].per_second == 80
+
+
+def test_a_record_of_before_left_out_what_was_the_default() -> None:
+    content = orjson.dumps(policy(routing={}).model_dump(mode="json", exclude_defaults=True)).decode()
+    assert len(content) < len(content_of(policy(routing={}))) / 2
+    assert from_record(content, "of then").routing == policy(routing={}).routing
 
 
 def test_a_policy_too_large_for_a_record_is_named_without_its_content() -> None:
     many = [f"{int(PERSON, 16) + n:032x}" for n in range(10_000)]
     numbers = [number(f"1{n:014}", display_phone_number=f"+9199999{n:05}") for n in range(1200)]
-    large = policy(numbers=numbers, pools=[], compliance={"consent_mode": "opt_out", "do_not_message": many})
-    assert len(large.model_dump_json(exclude_defaults=True)) > LARGEST_ON_RECORD
+    tags = [f"{n:064}" for n in range(10_000)]
+    compliance = {"consent_mode": "opt_out", "do_not_message": many, "content_approval": {"tags": tags}}
+    large = policy(numbers=numbers, pools=[], compliance=compliance)
+    assert len(content_of(large)) > LARGEST_ON_RECORD
     assert on_record(large, "window-router", NOW).details == {"service": "window-router"}

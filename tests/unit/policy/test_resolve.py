@@ -110,6 +110,48 @@ def test_what_its_template_is_held_for(
     assert (found.label, found.form, found.due, found.number) == (*expected, ALONE)
 
 
+PAUSES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], tuple[str, datetime | None]]] = {
+    "an announced pause that has ended": ({"paused_until": NOW - HOUR}, {}, {}, ("template", NOW)),
+    "one that ends this moment": ({"paused_until": NOW}, {}, {}, ("template", NOW)),
+    "one that ends before its slot": (
+        {"paused_until": NOW + HOUR}, {"not_before": NOW + HOUR}, {}, ("template", NOW + HOUR),
+    ),
+    "one that ends in its quiet hours": (
+        {"paused_until": NOW + HOUR}, {}, {"utility": "06:30-09:00"}, ("held:template_paused", NOW + 3 * HOUR),
+    ),
+    "one that ends while it is quiet": (
+        {"paused_until": NOW + HOUR / 2}, {}, {"utility": "23:00-07:00"}, ("held:out_of_hours", NOW + HOUR),
+    ),
+    "one without an end": ({}, {"not_before": NOW + 5 * HOUR}, {}, ("held:template_paused", None)),
+}  # fmt: skip
+
+
+@pytest.mark.req("ING-17", "TPL-7", "B13")
+@pytest.mark.parametrize("case", PAUSES)
+def test_a_pause_holds_as_long_as_its_lane_would(case: str) -> None:
+    """06:00 in India: the lane asks when the message is due, not now, and an announced end needs no telling."""
+    pause, more, quiet_hours, expected = PAUSES[case]
+    governance = policy(routing={"quiet_hours": {"utility": "none"} | quiet_hours})
+    wanted = intent(sender=ALONE, content=TEMPLATE, category="utility", **more)
+    found = resolve(wanted, PERSON, None, with_template(status="PAUSED", **pause), governance, NOW)
+    assert (found.label, found.due) == expected
+
+
+@pytest.mark.req("ING-17", "B15")
+@pytest.mark.parametrize("verdict", ["paused", "pause_proactive"])
+@pytest.mark.parametrize(
+    ("hours", "expected"), [(0.5, ("held:number_paused", NOW + HOUR)), (1, ("template", NOW + HOUR))]
+)
+def test_a_numbers_pause_holds_what_is_due_in_it(verdict: str, hours: float, expected: tuple[str, datetime]) -> None:
+    state = NumberState.model_validate(
+        {"phone_number_id": ALONE, "home": ALONE, "version": 1, "verdict": verdict, "until": NOW + HOUR,
+         "updated_at": NOW}
+    )  # fmt: skip
+    wanted = intent(sender=ALONE, not_before=NOW + hours * HOUR)
+    found = resolve(wanted, PERSON, None, Surroundings({}, {ALONE: state}), policy(), NOW)
+    assert (found.label, found.due) == expected
+
+
 @pytest.mark.req("B15")
 def test_a_label_says_the_outcome_and_why_where_there_is_a_why() -> None:
     assert resolve(intent(), PERSON, None, around(), policy(), NOW).label == "template"

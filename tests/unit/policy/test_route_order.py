@@ -12,7 +12,8 @@ from harkara.contracts.intents import Template
 from harkara.contracts.numbers import NumberState, QueueState
 from harkara.policy.explain import decided_again
 from harkara.policy.governance import Governance
-from harkara.policy.routing import MOST_TOLD, NoRoute, Planned, Surroundings, decision_of, plan, sticky_order
+from harkara.policy.routing import MOST_TOLD, NoRoute, Planned, Surroundings, decision_of, plan
+from harkara.policy.stickiness import sticky_order
 from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, SECOND, TEMPLATE, TEXT, cleared, number, policy
 
 HOUR = timedelta(hours=1)
@@ -200,7 +201,8 @@ def test_the_record_of_a_plan_says_all_of_it() -> None:
     plain = decision_of(route(home=ALONE), policy().version, NOW)
     assert plain is not None and plain.verdict.keys() == {"outcome", "plan", "due", "language"}
     told = {"home", "person_key", "sender", "category", "template", "template_name", "languages", "expires_at"}
-    assert set(plain.inputs) == told
+    assert set(plain.inputs) == told | {"zones", "numbers"}, "the zones whether the hour matters or not"
+    assert (plain.inputs["zones"], plain.inputs["numbers"]) == (["Asia/Calcutta"], {ALONE: None})
     refused = plan(cleared(content=TEXT), policy(), Surroundings({}, {}), NOW)
     kept = decision_of(refused, policy().version, NOW)
     assert kept is not None

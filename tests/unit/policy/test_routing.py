@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from harkara.contracts.numbers import NumberState
 from harkara.policy.governance import BUILT_IN_PROFILES, Profile
-from harkara.policy.routing import NoRoute, Planned, Surroundings, messages_per_minute, plan, sticky_order
+from harkara.policy.routing import NoRoute, Planned, Surroundings, plan
+from harkara.policy.stickiness import messages_per_minute, sticky_order
 from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, SECOND, TEMPLATE, TEXT, cleared, number, policy
 
 HOUR = timedelta(hours=1)
@@ -175,6 +176,12 @@ def test_the_order_does_not_depend_on_the_files_order(person: str, turned: bool)
         (BUILT_IN_PROFILES["conservative"], 12),
         (BUILT_IN_PROFILES["trust-level"], 500 / 1440),
         (Profile(per_second=5, base_delay_ms=5000), 12),
+        (Profile(per_second=5, base_delay_ms=1000, max_jitter_ms=1000), 40),
+        (Profile(per_second=5, per_minute=7, per_hour=480, per_day=14400), 7),
+        (Profile(per_second=5, per_minute=9, per_hour=480, per_day=14400), 8),
+        (Profile(per_second=1000, max_jitter_ms=2), 60_000),
+        (Profile(per_second=1000, base_delay_ms=1), 60_000),
+        (Profile(per_second=1000, max_jitter_ms=3), 40_000),
     ],
 )
 def test_what_a_number_can_do_is_its_narrowest_limit(profile: Profile, rate: float) -> None:

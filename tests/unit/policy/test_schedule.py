@@ -163,6 +163,29 @@ def test_who_goes_before_by_priority_by_share_and_in_ones_own_flow(
     assert weight != 1.0 or turns_before(flows, "mine", 1) == turns
 
 
+def of(producer: str, name: str, queued: int, weight: float = 1.0, flows: int = 1) -> QueueFlow:
+    return QueueFlow(producer=producer, flow=name, queued=queued, priority=1, weight=weight, flows=flows)
+
+
+@pytest.mark.req("B14", "B24")
+@pytest.mark.parametrize(
+    ("flows", "weight", "turns"),
+    [
+        ([of("bulk", f"run-{n}", 100) for n in range(20)], 1.0, 1),
+        ([of("bulk", f"run-{n}", 100) for n in range(20)], 2.0, 0),
+        ([*(of("bulk", f"run-{n}", 100) for n in range(20)), of("shop", "run-a", 4)], 1.0, 4 + 5),
+        ([of("shop", "run-a", 4), of("shop", "run-b", 100), of("shop", "shop", 2)], 1.0, 4 + 5 + 2),
+        ([of("shop", "run-a", 4), of("shop", "run-b", 100), of("bulk", "run-c", 100)], 1.0, 9 + 10),
+        ([of("shop", "run-a", 4), of("shop", "run-b", 100), of("bulk", "run-c", 100)], 0.5, 9 + 20),
+        ([of("shop", "run-a", 4), of("shop", "", 100, flows=6), of("bulk", "run-c", 100)], 1.0, 34 + 35),
+        ([of("shop", "run-a", 4), of("", "", 100, 7.0, flows=7)], 1.0, 4 + 35),
+        ([of("shop", "run-a", 2), of("shop", "run-a", 2), of("bulk", "run-c", 3), of("bulk", "run-c", 3)], 1.0, 4 + 5),
+    ],
+)
+def test_producers_share_by_weight_and_their_runs_evenly(flows: list[QueueFlow], weight: float, turns: int) -> None:
+    assert turns_before(flows, "run-a", 1, weight, producer="shop") == turns
+
+
 @pytest.mark.parametrize(
     ("place", "turns"), [(None, 10), (-1.0, 0), (0.0, 0), (4.0, 2), (10.0, 5), (16.0, 8), (20.0, 10), (21.0, 10)]
 )

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harkara.policy.shapes import EXACT, ID, KEY, MOST_OF_A_LENGTH, WHOLE, Shapes, written_time
+from harkara.contracts.event import event_id
+from harkara.contracts.persons import PersonAlias
+from harkara.policy.shapes import EXACT, ID, KEY, MOST_OF_A_LENGTH, WHOLE, Found, Shape, Shapes, Taught, written_time
 from tests.unit.policy.cases import PERSON
 
 OTHER = "fedcba9876543210fedcba9876543210"
@@ -124,3 +126,25 @@ def _written(kind: bytes, found: bytes | datetime, key: str) -> bytes:
     if isinstance(found, datetime):
         return written_time(kind, found)
     return key.encode() if kind == KEY else found.hex().encode()
+
+
+def link(number: int, at: str = AT) -> bytes:
+    told = {"person_key": PERSON, "alias_key": event_id(number), "kind": "user_id", "at": at}
+    return json.dumps(told, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("said", ["what they all say", None])
+def test_the_first_of_a_shape_teaches_and_no_other_is_decoded(said: str | None) -> None:
+    decoded = list[str]()
+
+    def learn(shape: Shape, found: list[Found], alias: PersonAlias) -> str | None:
+        decoded.append(alias.alias_key)
+        return said
+
+    taught = Taught(10, PersonAlias, learn)
+    assert taught.read(b"", link(0, "1999-11-21T00:30:00Z")) is None, "no event may say that: it teaches nothing"
+    for number in (1, 2, 3):
+        read = taught.read(b"", link(number))
+        assert (None if read is None else read[0]) == said
+        assert read is None or bytes.fromhex(event_id(number)) in read[1]
+    assert decoded == [event_id(1)]

@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -25,10 +25,9 @@ from harkara.contracts.consent import (
 from harkara.contracts.event import epoch_ms, event_id
 from harkara.contracts.persons import PersonAlias
 from harkara.contracts.topics import CONSENT_STATE, PERSON_IDENTITIES
-from harkara.policy import standings as module
 from harkara.policy.aliases import FOREVER_MS
 from harkara.policy.clearance import Word, restricted, word_of
-from harkara.policy.standings import Standings
+from harkara.policy.standings import MOST_SHARED, Standings
 from harkara.policy.words import pack_state, pack_words, unpack_words
 from tests.unit.policy.cases import NOW, PERSON
 
@@ -48,19 +47,24 @@ def said_alone() -> Iterator[ConsentState]:
             yield ConsentState(person_key=PERSON, marketing=word, transactional=later)
 
 
+def any_word(chance: random.Random, number: int, at: datetime, **more: Any) -> ConsentEvent:
+    """Whatever may be said, by whatever way, for one purpose or all."""
+    return ConsentEvent(
+        event_id=f"e{number}",
+        person_key=PERSON,
+        standing=chance.choice(get_args(Change)),
+        purpose=chance.choice([None, *PURPOSES]),
+        source=chance.choice(get_args(Source)),
+        at=at,
+        **more,
+    )
+
+
 def said_often(seed: int) -> ConsentState:
     chance, state = random.Random(seed), ConsentState(person_key=PERSON)
     for number in range(chance.randrange(1, 6)):
-        event = ConsentEvent(
-            event_id=f"e{number}",
-            person_key=PERSON,
-            standing=chance.choice(get_args(Change)),
-            purpose=chance.choice([None, *PURPOSES]),
-            source=chance.choice(get_args(Source)),
-            at=NOW - timedelta(minutes=chance.randrange(10_000)),
-            until=NOW + timedelta(days=chance.randrange(-3, 3)),
-            language=chance.choice([None, "hi", "en"]),
-        )
+        at, until = NOW - timedelta(minutes=chance.randrange(10_000)), NOW + timedelta(days=chance.randrange(-3, 3))
+        event = any_word(chance, number, at, until=until, language=chance.choice([None, "hi", "en"]))
         state = advance_consent(state, event)
     return state
 
@@ -84,16 +88,8 @@ def test_a_state_is_older_than_what_comes_of_it_also_where_an_erasure_takes_word
     for seed in range(300):
         chance, state, held = random.Random(seed), None, -1
         for number in range(7):
-            event = ConsentEvent(
-                event_id=f"e{number}",
-                person_key=PERSON,
-                standing=chance.choice(get_args(Change)),
-                purpose=chance.choice([None, *PURPOSES]),
-                source=chance.choice(get_args(Source)),
-                at=NOW + timedelta(seconds=chance.randrange(5)),
-                language=chance.choice([None, "hi"]),
-            )
-            state = advance_consent(state, event)
+            at = NOW + timedelta(seconds=chance.randrange(5))
+            state = advance_consent(state, any_word(chance, number, at, language=chance.choice([None, "hi"])))
             packed_age = pack_state(state)[1]
             assert packed_age >= held, f"seed {seed}"
             held = packed_age
@@ -124,14 +120,13 @@ def _plain(heard: Heard) -> Heard:
     return heard.model_copy(update=changed)
 
 
-@pytest.mark.parametrize("shared", [10_000, 2])
-def test_what_holds_is_what_the_state_says(shared: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most_shared", [MOST_SHARED, 2])
+def test_what_holds_is_what_the_state_says(most_shared: int) -> None:
     """Also where no more is shared: then each person has their own. An end is kept to the microsecond."""
-    monkeypatch.setattr(module, "MOST_SHARED", shared)
-    standings = Standings()
+    standings = Standings(most_shared=most_shared)
     for number, state in enumerate(STATES):
         standings.apply(CONSENT_STATE, f"{number:032x}", state)
-    assert len(standings) == len(STATES)
+    assert len(standings) == len(STATES) and 0 < len(standings._shared) <= most_shared
     for number, state in enumerate(STATES):
         said = standings.said(f"{number:032x}")
         assert said == (word_of(state, "marketing"), word_of(state, "transactional"), state.language)

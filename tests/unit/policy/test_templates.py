@@ -6,15 +6,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harkara.contracts.event import Decision, Reason
-from harkara.contracts.intents import Template, Variant
+from harkara.contracts.intents import Button, Media, Template, Variant
 from harkara.contracts.template_state import ButtonParameter, TemplateParameters, TemplateState
 from harkara.policy.explain import decided_again
 from harkara.policy.language import spoken_in, wordings
 from harkara.policy.routing import NoRoute, Planned, Surroundings, decision_of, plan
 from harkara.policy.sections import Templates
-from harkara.policy.templates import TemplateFact, values_problem, with_backups
+from harkara.policy.template_values import brought_by, brought_in, taken_by, values_problem
+from harkara.policy.templates import (
+    TemplateFact,
+    changed,
+    dearer_than_paid_for,
+    recategorised,
+    standing,
+    with_backups,
+)
 from tests.unit.policy.cases import ALONE, FIRST, NOW, SECOND, TEMPLATE, TEXT, cleared, number, policy
 
 WABA, OTHER_WABA = "200000000000001", "200000000000002"
@@ -155,15 +165,21 @@ def test_a_pool_of_two_accounts_goes_by_the_one_whose_template_is_approved() -> 
     assert isinstance(second, Planned) and [each.phone_number_id for each in second.plan] == [FIRST, SECOND]
 
 
+def wire(template: Template) -> dict[str, Any]:
+    """As an order carries it to the lane."""
+    return template.model_dump(mode="json", exclude_none=True)
+
+
 @pytest.mark.req("TPL-9")
 @pytest.mark.parametrize(
-    ("wanted", "given", "wrong"),
+    ("wanted", "brought", "wrong"),
     [
         ({"body_values": ("1", "2")}, {"body": ["a"]}, "its body takes 2 values, given are 1"),
         ({"body_values": ()}, {"body": ["a"]}, "its body takes 0 values, given are 1"),
         ({"body_values": ("1",)}, {"body": ["a"]}, None),
         ({"body_values": ("1",)}, {"named": {"first": "a"}}, "given are named ones"),
         ({"named": True, "body_values": ("first", "last")}, {"named": {"first": "a"}}, "last is not given"),
+        ({"named": True, "body_values": ("first", "last")}, {}, "first is not given"),
         ({"named": True, "body_values": ("first",)}, {"named": {"first": "a", "x": "b"}}, "does not take 1"),
         ({"named": True, "body_values": ("first",)}, {"named": {"first": "a"}}, None),
         ({"named": True, "body_values": ("first",)}, {"body": ["a"]}, "first is not given"),
@@ -192,14 +208,87 @@ def test_a_pool_of_two_accounts_goes_by_the_one_whose_template_is_approved() -> 
     ],
 )  # fmt: skip
 def test_values_are_counted_and_compared_component_by_component(
-    wanted: dict[str, Any], given: dict[str, Any], wrong: str | None
+    wanted: dict[str, Any], brought: dict[str, Any], wrong: str | None
 ) -> None:
-    content = {"type": "template", "name": "daily_advice", "language": "en"} | given
+    content = {"type": "template", "name": "daily_advice", "language": "en"} | brought
     parameters = TemplateParameters.model_validate(wanted)
-    found = values_problem(parameters, Template.model_validate(content))
+    template = Template.model_validate(content)
+    found = values_problem(taken_by(parameters), brought_by(template))
+    assert [values_problem(taken_by(parameters), each) for each in brought_in(wire(template))] == [found]
     assert found is None if wrong is None else found is not None and wrong in found
     planned = routed(state(parameters=parameters), content=content)
     assert isinstance(planned, Planned) if wrong is None else refusal(planned).code == "template_values_wrong"
+
+
+@pytest.mark.req("B12", "B13")
+@given(
+    st.builds(
+        Template,
+        name=st.just("daily"),
+        language=st.just("en"),
+        header=st.sampled_from([None, "", "Asha", Media(type="image", id="1")]),
+        body=st.lists(st.just("x"), max_size=3).map(tuple),
+        named=st.sampled_from([{}, {"first": "a"}, {"b": "1", "a": "2"}]),
+        buttons=st.sampled_from([(), (Button(sub_type="url", index=0, value="x"),)]),
+        variants=st.lists(
+            st.builds(
+                Variant,
+                language=st.sampled_from(["hi", "mr"]),
+                header=st.sampled_from([None, "", "Asha", Media(type="video", id="1")]),
+                body=st.sampled_from([None, (), ("a",), ("a", "b")]),
+                named=st.sampled_from([None, {}, {"first": "b"}]),
+            ),
+            max_size=2,
+            unique_by=lambda each: each.language,
+        ).map(tuple),
+    )
+)
+def test_the_lane_sees_of_an_order_what_the_router_sees_of_the_intent(template: Template) -> None:
+    spoken = [template, *(spoken_in(template, each.language) for each in template.variants)]
+    assert [*brought_in(wire(template))] == [brought_by(each) for each in spoken]
+
+
+@pytest.mark.req("B12")
+@pytest.mark.parametrize("now", ["UTILITY", "AUTHENTICATION", "MARKETING"])
+@pytest.mark.parametrize("paid_for", ["service", "utility", "authentication", "marketing"])
+def test_a_template_is_dearer_than_a_message_whose_category_costs_less(now: Any, paid_for: Any) -> None:
+    costs = ["service", "utility", "authentication", "marketing"]
+    dearer = costs.index(now.lower()) > max(costs.index(paid_for), 1)
+    assert dearer_than_paid_for(now, paid_for) == (now if dearer else None)
+    found = standing("daily", "en", TemplateFact(status="APPROVED", category=now), paid_for, Templates())
+    assert (found.rank, found.reason is None) == ((3, False) if dearer else (0, True))
+
+
+@pytest.mark.req("B12")
+@pytest.mark.parametrize(
+    ("category", "prices", "said"),
+    [
+        ("utility", {"utility": 0.1, "marketing": 0.8}, "0.8 instead of 0.1 EUR a message"),
+        ("service", {"utility": 0.1, "marketing": 0.8}, "0.8 instead of 0.1 EUR a message"),
+        ("authentication", {"authentication": 0.2, "utility": 0.1, "marketing": 0.8}, "0.8 instead of 0.2 EUR"),
+        ("utility", {"marketing": 0.8}, "it would cost as marketing"),
+        ("utility", {"utility": 0.1}, "it would cost as marketing"),
+    ],
+)
+def test_a_dearer_template_says_both_prices_where_both_are_known(
+    category: Any, prices: dict[str, float], said: str
+) -> None:
+    policy_of_prices = Templates.model_validate({"prices": prices, "currency": "EUR"})
+    reason = recategorised("daily", "en", "MARKETING", "UTILITY", category, policy_of_prices)
+    assert said in reason.text and reason.details["expected"] == category
+
+
+def test_what_is_refused_has_the_last_rank() -> None:
+    gone = standing("daily", "en", TemplateFact(status="DISABLED"), "utility", Templates())
+    wrong = standing("daily", "en", TemplateFact(status="APPROVED", wrong="its body"), "utility", Templates())
+    unknown = standing("daily", "en", None, "utility", Templates(unknown="refuse"))
+    assert gone.rank == wrong.rank == unknown.rank == 3
+
+
+def test_a_changed_template_says_what_does_not_fit_and_what_to_do() -> None:
+    reason = changed("daily", "en", "its body takes 2 values, given are 1")
+    assert reason.code == "template_changed" and "takes 2 values, given are 1" in reason.text
+    assert "Cancel it" in reason.text and reason.details["template"] == "daily:en"
 
 
 @pytest.mark.req("TPL-9")
@@ -237,8 +326,8 @@ def test_a_refusal_of_a_template_is_made_again_from_what_is_kept_of_it_without_i
 )
 def test_a_backup_says_what_it_says_in_its_own_language(variant: Variant, language: str, backups: set[str]) -> None:
     """Not with a header or values of the one that it takes the place of: Meta would refuse it."""
-    given = Template(name="daily", language="en", body=("Asha",), variants=(variant,))
-    wanted = wordings(given, language, {"en": ("hi",), "hi": ("en",)})
+    template = Template(name="daily", language="en", body=("Asha",), variants=(variant,))
+    wanted = wordings(template, language, {"en": ("hi",), "hi": ("en",)})
     known = {"waba": {each.language: TemplateFact(status="APPROVED", category="UTILITY") for each in wanted}}
     chosen = with_backups(language, wanted, known, "utility", Templates())
     assert chosen is not None and {each.language for each in chosen.variants} == backups

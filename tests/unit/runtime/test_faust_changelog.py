@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,10 @@ class Client:
         self.answers.append(asyncio.get_running_loop().create_future())
         return self.answers[-1]
 
+    async def has_sent(self, batches: int) -> None:
+        """Wait until so many batches are under way or were."""
+        await eventually(lambda: len(self.sent) == batches, timeout_seconds=5, every=0.001)
+
     def rows(self, partition: int) -> list[tuple[bytes, bytes | None]]:
         return [row for _, number, batch in self.sent if number == partition for row in batch.rows]
 
@@ -57,100 +63,97 @@ class Client:
         self.answers[number].set_result(None)
 
 
-def fail(error: BaseException) -> None:
-    raise AssertionError(f"nothing should fail: {error!r}")
+@asynccontextmanager
+async def writing(
+    told: list[BaseException] | None = None, linger_seconds: float = 0.0
+) -> AsyncIterator[tuple[Client, Changelogs]]:
+    """Changelogs to a client in the test's hand; what is not written at the end is given up. `told`: what fails, where
+    something should."""
+    client, failed = Client(), [] if told is None else told
+    changelogs = Changelogs(client.started, linger_seconds, failed.append)
+    yield client, changelogs
+    await changelogs.close()
+    assert told is not None or not failed
 
 
 async def test_rows_keep_their_order_within_a_partition_and_only_one_batch_is_under_way() -> None:
-    client = Client()
-    changelogs = Changelogs(client.started, 0.001, fail)
-    for number in range(5):
-        changelogs.write("t", number % 2, b"key", b"%d" % number)
-    await eventually(lambda: len(client.sent) == 2, timeout_seconds=5, every=0.001)
-    changelogs.write("t", 0, b"key", None)
-    assert len(client.sent) == 2
-    for number in range(3):
-        await client.answered(number)
-    await changelogs.acknowledged()
-    assert client.rows(0) == [(b"key", b"0"), (b"key", b"2"), (b"key", b"4"), (b"key", None)]
-    assert client.rows(1) == [(b"key", b"1"), (b"key", b"3")]
-    await changelogs.close()
+    async with writing(linger_seconds=0.001) as (client, changelogs):
+        for number in range(5):
+            changelogs.write("t", number % 2, b"key", b"%d" % number)
+        await client.has_sent(2)
+        changelogs.write("t", 0, b"key", None)
+        assert len(client.sent) == 2
+        for number in range(3):
+            await client.answered(number)
+        await changelogs.acknowledged()
+        assert client.rows(0) == [(b"key", b"0"), (b"key", b"2"), (b"key", b"4"), (b"key", None)]
+        assert client.rows(1) == [(b"key", b"1"), (b"key", b"3")]
 
 
 async def test_acknowledged_means_every_row_written_before_and_none_after() -> None:
-    client = Client()
-    changelogs = Changelogs(client.started, 0.0, fail)
-    await changelogs.acknowledged()
-    changelogs.write("t", 0, b"a", b"1")
-    waiting = asyncio.create_task(changelogs.acknowledged())
-    await eventually(lambda: len(client.sent) == 1, timeout_seconds=5, every=0.001)
-    changelogs.write("t", 0, b"a", b"2")
-    assert not waiting.done()
-    await client.answered(0)
-    await asyncio.wait_for(waiting, 5)
-    await changelogs.close()
+    async with writing() as (client, changelogs):
+        await changelogs.acknowledged()
+        changelogs.write("t", 0, b"a", b"1")
+        waiting = asyncio.create_task(changelogs.acknowledged())
+        await client.has_sent(1)
+        changelogs.write("t", 0, b"a", b"2")
+        assert not waiting.done()
+        await client.answered(0)
+        await asyncio.wait_for(waiting, 5)
 
 
 async def test_a_row_larger_than_a_batch_goes_alone() -> None:
-    client = Client()
-    changelogs = Changelogs(client.started, 0.0, fail)
-    changelogs.write("t", 0, b"large", b"x" * (3 * BATCH_BYTES))
-    changelogs.write("t", 0, b"small", b"y")
-    await client.answered(0)
-    await client.answered(1)
-    await changelogs.acknowledged()
-    assert [len(batch.rows) for _, _, batch in client.sent] == [1, 1]
-    await changelogs.close()
+    async with writing() as (client, changelogs):
+        changelogs.write("t", 0, b"large", b"x" * (3 * BATCH_BYTES))
+        changelogs.write("t", 0, b"small", b"y")
+        await client.answered(0)
+        await client.answered(1)
+        await changelogs.acknowledged()
+        assert [len(batch.rows) for _, _, batch in client.sent] == [1, 1]
 
 
 async def test_a_refused_batch_is_told_and_nothing_is_written_or_acknowledged_after_it() -> None:
-    client, told = Client(), list[BaseException]()
-    changelogs = Changelogs(client.started, 0.0, told.append)
-    changelogs.write("t", 0, b"a", b"1")
-    await eventually(lambda: len(client.sent) == 1, timeout_seconds=5, every=0.001)
-    client.answers[0].set_exception(ConnectionError("refused"))
-    await eventually(lambda: bool(told), timeout_seconds=5, every=0.001)
-    changelogs.write("t", 0, b"a", b"2")
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await changelogs.acknowledged()
-    assert len(client.sent) == 1
-    await changelogs.close()
+    told = list[BaseException]()
+    async with writing(told) as (client, changelogs):
+        changelogs.write("t", 0, b"a", b"1")
+        await client.has_sent(1)
+        client.answers[0].set_exception(ConnectionError("refused"))
+        await eventually(lambda: bool(told), timeout_seconds=5, every=0.001)
+        changelogs.write("t", 0, b"a", b"2")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await changelogs.acknowledged()
+        assert len(client.sent) == 1
 
 
 async def test_folding_waits_while_too_much_is_unacknowledged() -> None:
-    client = Client()
-    changelogs = Changelogs(client.started, 0.0, fail)
-    for number in range(ROWS_WAITING):
+    async with writing() as (client, changelogs):
+        for number in range(ROWS_WAITING):
+            assert not changelogs.is_full()
+            changelogs.write("t", 0, b"%d" % number, b"x" * 100)
+        assert changelogs.is_full()
+        waiting = asyncio.create_task(changelogs.room())
+        await client.has_sent(1)
+        assert not waiting.done()
+        await client.answered(0)
+        await asyncio.wait_for(waiting, 5)
         assert not changelogs.is_full()
-        changelogs.write("t", 0, b"%d" % number, b"x" * 100)
-    assert changelogs.is_full()
-    waiting = asyncio.create_task(changelogs.room())
-    await eventually(lambda: len(client.sent) == 1, timeout_seconds=5, every=0.001)
-    assert not waiting.done()
-    await client.answered(0)
-    await asyncio.wait_for(waiting, 5)
-    assert not changelogs.is_full()
-    await changelogs.close()
 
 
 async def test_a_write_that_is_cancelled_by_anybody_else_is_told_too() -> None:
-    client, told = Client(), list[BaseException]()
-    changelogs = Changelogs(client.started, 0.0, told.append)
-    changelogs.write("t", 0, b"a", b"1")
-    await eventually(lambda: len(client.sent) == 1, timeout_seconds=5, every=0.001)
-    client.answers[0].cancel()
-    await eventually(lambda: bool(told), timeout_seconds=5, every=0.001)
-    await changelogs.close()
+    told = list[BaseException]()
+    async with writing(told) as (client, changelogs):
+        changelogs.write("t", 0, b"a", b"1")
+        await client.has_sent(1)
+        client.answers[0].cancel()
+        await eventually(lambda: bool(told), timeout_seconds=5, every=0.001)
     assert len(told) == 1
 
 
 async def test_giving_up_what_is_not_written_is_no_failure() -> None:
-    client = Client()
-    changelogs = Changelogs(client.started, 0.0, fail)
-    changelogs.write("t", 0, b"a", b"1")
-    await eventually(lambda: len(client.sent) == 1, timeout_seconds=5, every=0.001)
-    await changelogs.close()
+    async with writing() as (client, changelogs):
+        changelogs.write("t", 0, b"a", b"1")
+        await client.has_sent(1)
 
 
 async def test_fausts_flush_waits_for_rows_that_wait_for_their_batch(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ async def test_fausts_flush_waits_for_rows_that_wait_for_their_batch(tmp_path: P
     app.changelogs = Changelogs(client.started, 0.001, app.fail)
     app.changelogs.write("t", 0, b"a", b"1")
     flushing = asyncio.create_task(app.producer.flush())
-    await eventually(lambda: len(client.sent) == 1, timeout_seconds=5, every=0.001)
+    await client.has_sent(1)
     assert not flushing.done()
     await client.answered(0)
     await asyncio.wait_for(flushing, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,8 +13,18 @@ from hypothesis import strategies as st
 
 from harkara.contracts.event import Reason
 from harkara.contracts.template_state import TemplateParameters, TemplateState
-from harkara.contracts.templates import TemplateEvent
-from harkara.template_manager.core import FORGOTTEN_AFTER, Row, doubt_ends, is_forgotten, is_news, missing, next_row
+from harkara.contracts.templates import TemplateEvent, TemplateText
+from harkara.template_manager.core import (
+    FORGOTTEN_AFTER,
+    NOTICE_DOUBT,
+    Row,
+    doubt_ends,
+    is_forgotten,
+    is_news,
+    missing,
+    next_row,
+    notice_doubt_ends,
+)
 from harkara.template_manager.timetable import LONGEST_FAILURE_SECONDS, Timetable
 
 AT = datetime(2026, 11, 21, 0, 30, tzinfo=UTC)
@@ -147,6 +158,126 @@ def test_an_approval_told_in_the_second_of_a_refusal_ends_the_doubt_of_the_list(
     assert {state(*order).status for order in permutations(words)} == {status}
 
 
+DOUBT = NOTICE_DOUBT.total_seconds()
+PAUSE = seen(after=10, status="PAUSED", title="FIRST_PAUSE", until=AT + timedelta(hours=3))
+DEARER = seen("category", 10, category="MARKETING", previous_category="UTILITY")
+
+
+@pytest.mark.req("B12", "B13", "TPL-3")
+@pytest.mark.parametrize(
+    ("notice", "lagging", "told"),
+    [
+        (PAUSE, listed(15), {"status": "PAUSED", "paused_until": AT + timedelta(hours=3)}),
+        (DEARER, listed(15), {"category": "MARKETING", "category_before": "UTILITY"}),
+        (seen(after=10, status="APPROVED", category="MARKETING"), listed(15), {"category": "MARKETING"}),
+        (seen("quality", 10, quality="RED"), listed(15), {"quality": "RED"}),
+        (seen(after=10, status="APPROVED"), seen("missing", 25, source="sync"), {"status": "APPROVED"}),
+    ],
+    ids=["a pause", "a category", "a category beside a status", "a quality", "one that the list does not have yet"],
+)
+def test_a_list_that_lags_behind_a_notice_undoes_nothing_until_it_is_read_again(
+    notice: TemplateEvent, lagging: TemplateEvent, told: dict[str, Any]
+) -> None:
+    for order in permutations([listed(), notice, lagging]):
+        found = state(*order)
+        assert {name: getattr(found, name) for name in told} == told
+    noticed = folded(listed(), notice)
+    assert notice_doubt_ends(noticed) == AT + timedelta(seconds=10 + DOUBT), "then it is read again, whatever it said"
+    at_once, within, after = (
+        lagging.model_copy(update={"at": notice.at + timedelta(seconds=n)}) for n in (0, DOUBT - 1, DOUBT)
+    )
+    assert not is_news(noticed, at_once) and not is_news(noticed, within) and is_news(noticed, after), (
+        "and has the last word"
+    )
+    undone = state(listed(), notice, lagging, after)
+    assert any(getattr(undone, name) != value for name, value in told.items())
+
+
+@pytest.mark.req("TPL-3")
+def test_a_resumption_is_not_undone_by_a_list_that_still_has_the_pause() -> None:
+    resumed = seen(after=500, status="APPROVED", title="UNPAUSE")
+    assert state(listed(), PAUSE, resumed, listed(505, status="PAUSED")).status == "APPROVED"
+    cheaper = seen("category", 500, category="UTILITY", previous_category="MARKETING")
+    found = state(listed(), DEARER, cheaper, listed(505, category="MARKETING"), listed(520))
+    assert (found.category, found.category_before) == ("UTILITY", "MARKETING")
+
+
+@pytest.mark.req("TPL-3")
+def test_of_two_notices_in_one_second_the_list_tells_the_later() -> None:
+    words = [listed(), PAUSE, seen(after=10, status="APPROVED"), DEARER, seen("category", 10, category="UTILITY")]
+    assert {(state(*order).status, state(*order).category) for order in permutations(words)} == {
+        ("PAUSED", "MARKETING")
+    }
+    found = state(*words, listed(15))
+    assert (found.status, found.category) == ("APPROVED", "UTILITY")
+
+
+@pytest.mark.req("TPL-3")
+def test_a_list_that_says_what_was_never_seen_before_the_notice_is_newer_than_it() -> None:
+    assert state(listed(), PAUSE, listed(15, status="DISABLED")).status == "DISABLED"
+    assert state(listed(), DEARER, listed(15, category="AUTHENTICATION")).category == "AUTHENTICATION"
+    assert state(listed(), seen("quality", 10, quality="RED"), listed(15, quality="YELLOW")).quality == "YELLOW"
+    assert state(listed(), PAUSE, listed(15, status="HOLOGRAM")).status == "PAUSED", "a word that says nothing"
+
+
+@pytest.mark.req("B13")
+def test_a_call_refused_after_the_notice_keeps_the_newer_reason_while_the_list_lags() -> None:
+    refused = seen(after=12, source="dispatcher", status="PAUSED", reason=Reason(code="meta_132015", text="Paused."))
+    found = state(listed(), PAUSE, refused, listed(100))
+    assert (found.status, found.reason) == ("PAUSED", refused.reason)
+    assert state(listed(), PAUSE, refused, listed(10 + DOUBT)).status == "APPROVED"
+
+
+def edited(after: float, body: str | None) -> TemplateEvent:
+    return seen("components", after, text=TemplateText(body=body))
+
+
+@pytest.mark.req("B12", "TPL-2")
+def test_an_edit_says_which_values_the_body_takes_before_the_list_does() -> None:
+    def takes(*events: TemplateEvent) -> tuple[bool, tuple[str, ...]]:
+        wanted = state(listed(), *events).parameters
+        assert wanted is not None
+        return wanted.named, wanted.body_values
+
+    assert takes(edited(10, "Hello {{1}}, order {{2}}."), listed(15)) == (False, ("1", "2"))
+    assert takes(edited(10, "Hello {{name}}."), listed(15)) == (True, ("name",))
+    assert takes(edited(10, "Hello {{1}}, order {{2}}."), listed(10 + DOUBT)) == (False, ("1",)), "the doubt is over"
+    for unclear in ("Hello Asha, order 77.", None):
+        assert takes(edited(10, unclear), listed(15)) == (False, ("1",)), "it may be shown with its examples"
+    assert state(edited(10, "Hello {{1}}.")).parameters is None, "the header and the buttons are not known"
+    assert notice_doubt_ends(folded(listed(), edited(10, None))) == AT + timedelta(seconds=10 + DOUBT)
+
+
+@pytest.mark.req("B12", "TPL-2")
+def test_what_a_notice_approves_after_a_review_goes_once_its_content_was_read() -> None:
+    """An edit is reviewed; all that waited would go at the approval, and by the values of before."""
+    review, approved = seen(after=1000, status="PENDING"), seen(after=5000, status="APPROVED")
+    words = [listed(), review, approved]
+    for order in permutations(words):
+        found = state(*order)
+        assert found.status == "PENDING" and found.reason is not None and found.reason.code == "content_unread"
+    same, other = listed(5006), listed(5006, content_hash="b" * 16)
+    for each in (same, other):
+        assert is_news(folded(*words), each)
+        for order in permutations([*words, each]):
+            assert state(*order).status == "APPROVED"
+    lagging = listed(5006, status="PENDING")
+    assert state(*words, lagging).status == "APPROVED", "the list was read, and only its status is behind"
+    during = listed(1000 + DOUBT, status="PENDING", content_hash="b" * 16)
+    assert state(*words, during).status == "APPROVED", "it was read while it was reviewed"
+    assert state(*words, listed(1000 + DOUBT - 1, status="PENDING")).status == "PENDING", "perhaps of before the edit"
+
+
+@pytest.mark.req("TPL-3")
+def test_an_approval_without_a_review_or_without_a_list_counts_at_once() -> None:
+    approved = seen(after=5000, status="APPROVED")
+    assert state(listed(), PAUSE, approved).status == "APPROVED"
+    assert state(seen(after=1000, status="PENDING"), approved).status == "APPROVED", "no list is read"
+    resumed = seen(after=99_000, status="APPROVED")
+    assert state(seen(status="PENDING"), listed(DOUBT + 10), PAUSE, resumed).status == "APPROVED"
+    assert state(listed(), approved, seen(after=6000, status="PENDING")).status == "PENDING"
+
+
 @pytest.mark.req("B12")
 def test_a_change_of_category_says_the_one_before_and_an_announcement_is_no_change() -> None:
     announced = seen("category", 5, category="UTILITY", correct_category="MARKETING", effective_at=AT + timedelta(1))
@@ -170,6 +301,10 @@ EVENTS = [
     seen("missing", 8, source="sync"), seen(after=8, event="DISABLED", status="DISABLED"),
     seen(after=1, event="HOLOGRAM", status="HOLOGRAM"), listed(70), listed(140),
     *(seen(after=60 * n + 5, source="dispatcher", status="PAUSED") for n in range(9)), listed(9000),
+    seen("category", 300, category="UTILITY", previous_category="MARKETING"), listed(305, category="MARKETING"),
+    seen(after=300, status="APPROVED"), listed(310, status="DISABLED"), seen("quality", 300, quality="YELLOW"),
+    seen(after=301, status="PENDING"), seen(after=302, status="APPROVED"),
+    edited(300, "Hello {{1}}, order {{2}}."), edited(300, "Hello {{name}}."), listed(8, category="AUTHENTICATION"),
 ]  # fmt: skip
 
 
@@ -183,6 +318,18 @@ def test_any_order_and_any_repetition_gives_the_same(events: list[TemplateEvent]
     assert {k: v for k, v in one.items() if k not in unordered} == {
         k: v for k, v in other.items() if k not in unordered
     }
+
+
+def test_two_thousand_orders_of_notices_refusals_and_lists_give_one_state() -> None:
+    """Words that contradict each other within the doubts of one another."""
+    refused = seen(after=305, source="dispatcher", status="PAUSED")
+    words = [listed(), PAUSE, DEARER, listed(15), refused, *EVENTS[-10:]]
+    unordered = {"version", "updated_at"}
+    random, first = Random(6), folded(*words)
+    assert (first["status"], first["category"], first["quality"]) == ("DISABLED", "UTILITY", "YELLOW")
+    for _ in range(2000):
+        row = folded(*random.sample(words, len(words)))
+        assert {name for name in row if row[name] != first[name]} <= unordered
 
 
 def test_a_word_that_nobody_knows_says_nothing() -> None:

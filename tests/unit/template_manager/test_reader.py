@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,11 @@ class Meta:
         self.refusal: dict[str, Any] | None = None
         self.padding = 0
         self.endless = self.gone = False
+        self.takes: Callable[[], None] = lambda: None
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request.url)
+        self.takes()
         assert request.url.path == f"/v26.0/{WABA}/message_templates"
         assert request.headers["authorization"] == "Bearer EAATEST-one"
         if self.refusal is not None:
@@ -107,6 +110,12 @@ class Reading:
         self.table.fold(found)
         return found
 
+    async def first_list(self) -> list[TemplateEvent]:
+        """What the first list brings: ten seconds after the first look, which only makes the timetable."""
+        self.reader._due()
+        self.pass_seconds(10)
+        return await self.due()
+
     def pass_seconds(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
@@ -144,9 +153,7 @@ async def test_every_page_is_read_and_only_news_is_told(token: None) -> None:
 async def test_a_notice_and_the_end_of_a_pause_bring_the_list_sooner(token: None) -> None:
     meta = Meta(node(1))
     reading = Reading(meta)
-    reading.reader._due()
-    reading.pass_seconds(10)
-    await reading.due()
+    await reading.first_list()
     for _ in range(5):
         reading.reader.heard(WABA)
     reading.reader.heard("999")  # an account that the policy does not have
@@ -171,9 +178,7 @@ async def test_a_notice_and_the_end_of_a_pause_bring_the_list_sooner(token: None
 async def test_while_the_list_lags_behind_refused_calls_it_is_read_again_when_the_doubt_ends(token: None) -> None:
     meta = Meta(node(1))
     reading = Reading(meta)
-    reading.reader._due()
-    reading.pass_seconds(10)
-    await reading.due()
+    await reading.first_list()
     told = {"waba_id": WABA, "name": "template_1", "language": "en", "kind": "status", "status": "PAUSED"}
     at = reading.clock.now()
     reading.table.fold([TemplateEvent.model_validate(told | {"at": at, "source": "dispatcher"})])
@@ -186,22 +191,64 @@ async def test_while_the_list_lags_behind_refused_calls_it_is_read_again_when_th
     assert [(each.name, each.status) for each in await reading.due()] == [("template_1", "APPROVED")]
 
 
+@pytest.mark.req("B12", "B13")
+@pytest.mark.parametrize(
+    ("notice", "undone"),
+    [
+        ({"kind": "status", "status": "PAUSED"}, True),
+        ({"kind": "category", "category": "MARKETING", "previous_category": "UTILITY"}, True),
+        ({"kind": "components"}, False),
+    ],
+    ids=["a pause", "a dearer category", "an edit"],
+)
+async def test_while_the_list_may_lag_behind_a_notice_it_undoes_nothing_and_is_read_again_at_the_end(
+    token: None, notice: dict[str, Any], undone: bool
+) -> None:
+    meta = Meta(node(1))
+    reading = Reading(meta)
+    await reading.first_list()
+    told = {"waba_id": WABA, "name": "template_1", "language": "en", "at": reading.clock.now()}
+    reading.table.fold([TemplateEvent.model_validate(told | notice)])
+    reading.reader.heard(WABA)
+    noticed = dict(reading.table.by_key)
+    reading.pass_seconds(11)
+    assert await reading.due() == [] and len(meta.asked) == 2 and reading.table.by_key == noticed
+    reading.pass_seconds(304 - 11)
+    assert await reading.due() == [] and len(meta.asked) == 2
+    reading.pass_seconds(1)
+    found = await reading.due()
+    assert len(meta.asked) == 3, "not only a quarter of an hour later"
+    assert [each.kind for each in found] == (["listed"] if undone else [])
+
+
+async def test_a_doubt_that_ends_while_the_list_is_read_asks_for_another_reading(token: None) -> None:
+    meta = Meta(node(1))
+    reading = Reading(meta)
+    await reading.first_list()
+    told = {"waba_id": WABA, "name": "template_1", "language": "en", "kind": "status", "status": "PAUSED"}
+    reading.table.fold([TemplateEvent.model_validate(told | {"at": reading.clock.now()})])
+    reading.pass_seconds(285)
+    reading.reader.heard(WABA)
+    reading.pass_seconds(10)
+    meta.takes = lambda: reading.pass_seconds(10)
+    assert await reading.due() == [] and len(meta.asked) == 2, "it was asked for five seconds before the end"
+    meta.takes = lambda: None
+    reading.pass_seconds(10)
+    assert [each.status for each in await reading.due()] == ["APPROVED"]
+
+
 async def test_pages_that_are_too_long_are_asked_for_in_smaller_ones(token: None) -> None:
     meta = Meta(*(node(n) for n in range(30)))
     meta.padding = MAX_ANSWER_BYTES // 20
     reading = Reading(meta)
-    reading.reader._due()
-    reading.pass_seconds(10)
-    assert len(await reading.due()) == 30
+    assert len(await reading.first_list()) == 30
     assert [int(url.params["limit"]) for url in meta.asked[:3]] == [100, 25, 6]
 
 
 async def test_a_template_that_one_list_skipped_is_not_gone(token: None) -> None:
     meta = Meta(node(1), node(2))
     reading = Reading(meta)
-    reading.reader._due()
-    reading.pass_seconds(10)
-    await reading.due()
+    await reading.first_list()
     skipped = meta.nodes.pop()
     reading.pass_seconds(15 * 60)
     assert await reading.due() == []
@@ -223,9 +270,7 @@ async def test_a_template_that_one_list_skipped_is_not_gone(token: None) -> None
 )
 async def test_an_odd_node_is_passed_over_and_the_others_are_known(token: None, odd: dict[str, Any]) -> None:
     reading = Reading(Meta(node(1), odd, node(2, status="HOLOGRAM", category="HOLOGRAPHIC", components=[])))
-    reading.reader._due()
-    reading.pass_seconds(10)
-    found = {each.name: each for each in await reading.due()}
+    found = {each.name: each for each in await reading.first_list()}
     assert set(found) == {"template_1", "template_2"}
     for _ in range(3):  # the odd one may be any of those that are not there
         reading.meta.nodes = [node(1), odd]
@@ -238,9 +283,7 @@ async def test_an_odd_node_is_passed_over_and_the_others_are_known(token: None, 
 async def test_a_list_without_an_end_deletes_nothing_and_one_that_times_out_is_asked_for_once(token: None) -> None:
     meta = Meta(node(1))
     reading = Reading(meta)
-    reading.reader._due()
-    reading.pass_seconds(10)
-    await reading.due()
+    await reading.first_list()
     meta.endless = True
     reading.pass_seconds(15 * 60)
     assert await reading.due() == [] and len(meta.asked) == 1 + MOST_CALLS
@@ -254,9 +297,7 @@ async def test_a_list_without_an_end_deletes_nothing_and_one_that_times_out_is_a
 async def test_a_list_that_is_refused_deletes_nothing_and_is_asked_for_later_and_later(token: None, code: int) -> None:
     meta = Meta(node(1))
     reading = Reading(meta)
-    reading.reader._due()
-    reading.pass_seconds(10)
-    await reading.due()
+    await reading.first_list()
     meta.refusal = {"message": "no", "code": code}
     reading.pass_seconds(15 * 60)
     assert await reading.due() == [] and len(meta.asked) == 2
@@ -277,9 +318,7 @@ async def test_a_list_that_is_refused_deletes_nothing_and_is_asked_for_later_and
 async def test_another_policy_counts_for_the_accounts_and_their_tokens(token: None) -> None:
     reading = Reading(Meta(node(1)), policy(token_env="TOKEN_OF_NOBODY", waba_id="200000000000002"))
     reading.reader.follow(policy())
-    reading.reader._due()
-    reading.pass_seconds(10)
-    assert [each.name for each in await reading.due()] == ["template_1"]
+    assert [each.name for each in await reading.first_list()] == ["template_1"]
     settings = Settings(partitions=6, graph_base_url="http://graph")
     accounts = Accounts(policy(waba_id="200000000000002"), 6)
     made = client_for(settings, accounts)
@@ -306,9 +345,7 @@ async def test_without_a_token_nothing_is_asked(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.delenv("TOKEN_OF_TEMPLATES", raising=False)
     meta = Meta(node(1))
     reading = Reading(meta)
-    reading.reader._due()
-    reading.pass_seconds(10)
-    assert await reading.due() == [] and meta.asked == []
+    assert await reading.first_list() == [] and meta.asked == []
     token_file = tmp_path / "token"
     token_file.write_text("EAATEST-two\n")
     numbers = [*policy().numbers, *policy(token_env=None, token_file=str(token_file)).numbers]

@@ -26,6 +26,17 @@ def test_a_confirmation_goes_by_the_number_that_was_written_to() -> None:
     assert order.topic.name == "dispatch-orders-urgent"
 
 
+@pytest.mark.req("CMP-5", "CMP-16")
+def test_the_order_of_a_confirmation_has_no_hours_so_that_its_lane_keeps_it_for_none() -> None:
+    """One that waited for the morning would have ended half an hour after the STOP."""
+    night = policy(routing={"quiet_hours": {"service": "00:00-23:00", "utility": "none", "marketing": "none"}})
+    message = cleared(home="advisors", sender=FIRST, category="service", content=TEXT, priority=3)
+    confirmation = message.model_copy(update={"answers": NOW, "expires_at": NOW + timedelta(minutes=30)})
+    decision = plan(confirmation, night, effects.answering(confirmation, Surroundings({}, {})), NOW)
+    order = core.outputs(confirmation, decision, "v", NOW)[-1].event
+    assert isinstance(order, DispatchOrder) and (order.hours, order.not_before) == ((), None)
+
+
 def test_a_window_that_is_known_is_only_moved_forward() -> None:
     late, early = NOW - timedelta(hours=1), NOW - timedelta(hours=9)
     confirmation = cleared(home="advisors", sender=FIRST, content=TEXT).model_copy(update={"answers": early})

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from harkara.contracts.audit import AuditRecord
+from harkara.contracts.audit import AuditRecord, decision_hash
 from harkara.contracts.envelope import Envelope
 from harkara.contracts.event import event_id
 from harkara.contracts.intents import ClearedIntent, DispatchOrder
@@ -57,10 +57,22 @@ def test_its_ids_are_made_of_the_guards_key_and_before_there_was_one_of_the_hash
     assert ids(None) == [event_id(old.intent.message_id, old.intent_hash, step) for step in ("routed", "order")]
 
 
-def test_a_refusal_is_one_lifecycle_event() -> None:
-    [only] = routed({}, content=TEXT)
-    assert isinstance(only.event, MessageLifecycle) and only.event.status == "rejected"
-    assert only.event.reason is not None and only.event.reason.code == "window_closed"
+@pytest.mark.req("CMP-8", "CMP-10")
+def test_a_refusal_is_a_lifecycle_event_and_an_audit_record_that_is_bound_to_it() -> None:
+    step, audit = routed({}, content=TEXT)
+    assert isinstance(step.event, MessageLifecycle) and step.event.status == "rejected"
+    assert step.event.reason is not None and step.event.reason.code == "window_closed"
+    assert isinstance(audit.event, AuditRecord) and audit.topic.name == "audit-log"
+    assert (audit.event.actor, audit.event.action) == ("window-router", "intent_rejected")
+    assert audit.event.subject == audit.subject == "m-00000001"
+    in_event = step.event.model_dump(mode="json", exclude_none=True)["decision"]
+    assert audit.event.details == {
+        "code": "window_closed", "rule": "routing.window_margin_minutes", "policy_version": policy().version,
+        "home": "advisors", "person_key": PERSON, "producer": "kafka",
+        "decision": decision_hash("window-router", step.id, "m-00000001", in_event),
+    }  # fmt: skip
+    assert [each.id for each in routed({}, content=TEXT)] == [step.id, audit.id], "a repeat writes the same"
+    assert "919999912345" not in audit.event.model_dump_json() and "Namaste" not in audit.event.model_dump_json()
 
 
 def window(pnid: str, person: str, at: datetime) -> ServiceWindow:
@@ -137,9 +149,9 @@ def test_what_goes_at_night_by_contract_leaves_a_record() -> None:
     assert [o.id for o in by_night(send_window="morning")] == [step.id, record.id, order.id]
 
 
-def test_a_policy_in_force_is_on_record_once() -> None:
-    first, again = (core.policy_record(policy(), "window-router", NOW + n * HOUR) for n in range(2))
-    assert first.id == again.id and first.key == policy().version
+def test_each_taking_up_of_a_policy_is_a_record() -> None:
+    first, again, returned = (core.policy_record(policy(), "window-router", NOW + n * HOUR) for n in (0, 0, 1))
+    assert first.id == again.id != returned.id and first.key == policy().version
 
 
 def test_a_tombstone_forgets_what_its_topic_says_alone() -> None:

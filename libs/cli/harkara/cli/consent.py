@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harkara.cli.api import INGESTION_URL, ApiKey, IngestionUrl, asked, console, in_path
 from harkara.contracts.identity import is_user_id
+from harkara.runtime.clock import SystemClock
 
 consent = typer.Typer(no_args_is_help=True, help="What persons said of messages, with its proof.")
 
@@ -43,7 +44,7 @@ def record(
     api_key: ApiKey = "",
 ) -> None:
     """Record that a person opted in, with its proof."""
-    when = datetime.now(UTC) if at is None else at.replace(tzinfo=UTC)
+    when = SystemClock().now() if at is None else at.replace(tzinfo=UTC)
     body = {"purpose": purpose, "proof": proof, "origin": origin, "language": language, "at": when.isoformat()}
     _recorded(name, "opted_in", body, url, api_key)
 

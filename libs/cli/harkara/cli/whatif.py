@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +16,13 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from harkara.cli.api import CONSOLE_URL, ApiKey, ConsoleUrl, asked
+from harkara.cli.api import CONSOLE_URL, ApiKey, ConsoleUrl, asked, in_path
 from harkara.contracts.event import Decision
 from harkara.policy.governance import Governance, load
 from harkara.policy.governance_file import GovernanceError
+from harkara.policy.reload import from_record
 from harkara.policy.whatif import Comparison
+from harkara.runtime.clock import SystemClock
 
 PAGE = 2000  # decisions of an answer, some 2 MB
 SHOWN = 20  # differences printed one by one; `--json` has a thousand
@@ -35,8 +38,8 @@ def whatif(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Make the decisions on record again under another policy file, and list what would come out otherwise."""
-    governance, begin = _policy(policy), datetime.now(UTC) - _span(since)
-    found = Comparison(governance)
+    governance, begin = _policy(policy), SystemClock().now() - _span(since)
+    found = Comparison(governance, cache(partial(_policy_then, url, api_key)))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("decisions", total=None)
         for row in _decisions(url, api_key, begin):
@@ -55,6 +58,15 @@ def _policy(path: Path) -> Governance:
         for problem in error.problems:
             console.print(f"[red]{escape(problem)}", highlight=False)
         sys.exit(2)
+
+
+def _policy_then(url: str, api_key: str, version: str) -> Governance | None:
+    """The policy of a decision; None where the console does not have it, or this version cannot read it."""
+    content = asked("GET", url, f"/api/v1/decisions/policies/{in_path(version)}", api_key)["content"]
+    try:
+        return None if content is None else from_record(content, version)
+    except ValueError:
+        return None
 
 
 def _span(text: str) -> timedelta:
@@ -82,6 +94,10 @@ def _plain(found: Comparison) -> dict[str, Any]:
         "same": found.same,
         "moot": found.moot,
         "unreadable": found.unreadable,
+        "notComparable": [
+            {"step": step, "notKept": what, "count": count}
+            for (step, what), count in found.not_comparable.most_common()
+        ],
         "kinds": [
             {"step": step, "was": was, "would": would, "count": count}
             for (step, was, would), count in found.kinds.most_common()
@@ -101,13 +117,20 @@ def _plain(found: Comparison) -> dict[str, Any]:
 
 
 def _print(found: Comparison, since: str) -> None:
-    changed = sum(found.kinds.values())
+    changed, unknown = found.kinds.total(), found.not_comparable.total()
     console.print(
         f"{found.decisions} decisions of the last {since} under policy {found.governance.version}: "
-        f"{changed} would come out otherwise, {found.same} the same, {found.moot} would not be asked for any more"
+        f"{changed} would come out otherwise, {found.same} the same, {unknown} cannot be compared; "
+        f"{found.moot} come after one of those in their message"
     )
     if found.unreadable:
         console.print(f"[yellow]{found.unreadable} cannot be made again: another version of Harkara wrote them")
+    if unknown:
+        console.print("[yellow]Not comparable: this policy looks at what was not kept of them, so nobody can say")
+        kept = Table("step", "not kept", "messages")
+        for (step, what), count in found.not_comparable.most_common():
+            kept.add_row(step, what, str(count))
+        console.print(kept)
     if not changed:
         return
     kinds = Table("step", "was", "would be", "messages")

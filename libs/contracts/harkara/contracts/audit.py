@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import Field
 
-from harkara.contracts.event import Event, Instant
+from harkara.contracts.event import Decision, Event, Instant
 
 
 class AuditRecord(Event):
@@ -26,12 +26,25 @@ class AuditRecord(Event):
     details: dict[str, str] = Field(default_factory=dict)
 
 
+POLICY_APPLIED = "policy_applied"
+"""The action of a record by which a service says which policy it goes by from then on."""
+
+DECISIONS_RECORDED = "decisions_recorded"
+"""The action of a record that stands for a number of decisions: `details` has their `count` and `hash`."""
+
 CHAIN_START = "0" * 64
 """What stands in the place of the hash before a chain's first record."""
 
 
 _KEY = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 """What a pseudonym looks like; ids of ours do too, and are sealed without harm."""
+WAMID = re.compile(r"wamid\.[\w+/=-]+", re.ASCII)
+PERSON_FIELDS = frozenset({"person_key", "reached_key", "also_key", "listed_as", "names"})
+"""The fields, of events and of what is kept of decisions, that say whom it is about: they are emptied for whoever is
+erased, and Meta's ids of messages too, which have the phone number in them."""
+ERASED = "erased"
+"""Stands where a person was."""
+_PERSON_IN_JSON = re.compile(rb'"(' + "|".join(sorted(PERSON_FIELDS)).encode() + rb')":"(?:[^"\\]|\\.)*"')
 SUBJECT = "subject"
 Salts = Mapping[str, str]
 """By field (`subject`, or `details.<name>`) the salt of what it says."""
@@ -71,6 +84,33 @@ def without_person(record: AuditRecord, salts: Salts, person_key: str) -> tuple[
     named = {field for field, said in _fields(record) if field in salts and person_key in said}
     rest = {field: salt for field, salt in salts.items() if field not in named}
     return _sealed(record, {field: salts[field] for field in named}), rest
+
+
+def decision_hash(source: str, event_id: str, message_id: str | None, decision: Any) -> str:
+    """The hash of what was decided on a message and by what, as it stands in the event of that id, JSON; 64 hexadecimal
+    digits. Whom it was about does not go in: the person can be erased, and the hash stays."""
+    said = orjson.dumps([source, event_id, message_id, decision], option=orjson.OPT_SORT_KEYS)
+    if b"wamid" in said:  # no decision has needed one yet
+        said = orjson.dumps([source, event_id, message_id, _without_wamids(decision)], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(_PERSON_IN_JSON.sub(rb'"\1":"erased"', said)).hexdigest()
+
+
+def as_json(decision: Decision) -> Any:
+    """As it stands in its event."""
+    return decision.model_dump(mode="json", exclude_none=True)
+
+
+def decisions_hash(hashes: Iterable[str]) -> str:
+    """The hash of these decisions, in whatever order they are given."""
+    return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
+
+
+def _without_wamids(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_wamids(each) for name, each in value.items() if name != "wamid"}
+    if isinstance(value, list):
+        return [_without_wamids(each) for each in value]
+    return WAMID.sub(ERASED, value) if isinstance(value, str) else value
 
 
 def _fields(record: AuditRecord) -> Iterator[tuple[str, str]]:

@@ -96,10 +96,11 @@ class Reason(Value):
 class Decision(Value):
     """What a decision went by, so that it can be made again: policy, time and inputs, without personal data.
 
-    `step`: clearance (guard), routing (router) or contact (lane). `verdict`: what came of it, in the step's own words.
+    `step`: clearance (guard), routing (router), contact (lane: caps and repeats) or lane (whatever else holds or ends a
+    message there). `verdict`: what came of it, in the step's own words.
     """
 
-    step: Literal["clearance", "routing", "contact"]
+    step: Literal["clearance", "routing", "contact", "lane"]
     policy_version: str
     at: Instant
     inputs: dict[str, Any]

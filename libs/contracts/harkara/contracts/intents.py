@@ -12,8 +12,12 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from harkara.contracts.event import Event, Home, Instant, MessageId, Phone, UserId, Value
 from harkara.contracts.identity import person_key
 
-DEFAULT_LIFE = timedelta(hours=24)
+DEFAULT_LIFE = timedelta(hours=26)
+"""Longer than a place of the messaging limit is taken (24 h and 70 s): by an hour that clocks may be apart, and by an
+hour to be sent in. So whoever waits for a place goes (docs/adr/0018)."""
 LONGEST_LIFE = timedelta(days=6)  # so nothing outlives the lane's dedupe horizon of 7 days
+LATEST_START = timedelta(days=5)
+"""From now. A message that starts later would not have a day to be sent in."""
 
 Category = Literal["authentication", "utility", "marketing", "service"]
 Priority = Literal[1, 2, 3]
@@ -207,7 +211,7 @@ class SendIntent(Strict, Event):
         ).hexdigest()[:32]
 
     def resolved_expiry(self, recorded_at: datetime) -> datetime:
-        """`expires_at`, or the record's timestamp + 24 h; never later than the record's timestamp + 6 days."""
+        """`expires_at`, or the record's timestamp + 26 h; never later than the record's timestamp + 6 days."""
         return min(self.expires_at or recorded_at + DEFAULT_LIFE, recorded_at + LONGEST_LIFE)
 
 

@@ -100,8 +100,9 @@ class QueuePace(Value):
 
 
 class QueueFlow(Value):
-    """Who shares the turns of one priority: a run by its id, or a producer's single messages. `flow` "" stands for
-    all the smaller ones together.
+    """Who shares the turns of one priority: producers by `weight`, and what a producer has evenly between its flows: a
+    run by its id, or its single messages (`flow` is then the producer's name). `flow` "" stands for the `flows` smaller
+    ones of the producer together; `producer` "" for all the smaller ones of several producers.
 
     `places`: empty where a flow's messages go in the order of their intake. Where they are mixed, their places (Unix
     seconds, smaller goes first) in steps of a tenth of the messages, from the first to the last.
@@ -112,6 +113,8 @@ class QueueFlow(Value):
     queued: int
     weight: float = 1.0
     places: tuple[float, ...] = ()
+    producer: str = ""
+    flows: int = 1
 
 
 class QueuedMessage(Value):
@@ -123,7 +126,8 @@ class QueuedMessage(Value):
 
 
 class QueueState(Event):
-    """How one number's queue stands in its lane, about once a second while it changes. Counts of messages.
+    """How one number's queue stands in its lane, about once a second while it changes, once when the lane has a new
+    owner, and every 20 s whatever happens (a thousand numbers take ten more). Counts of messages.
 
     `by_priority`, `flows` and `first` say of the messages that stand in the queue who goes before whom: `first` the
     next ones in their order. `daily_used` counts the calls of the last 24 hours, as `daily_limit` does.

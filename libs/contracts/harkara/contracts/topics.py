@@ -218,7 +218,7 @@ PORTFOLIO_EVENTS = Topic(
 )  # fmt: skip
 PORTFOLIO_LEASES = Topic(
     "portfolio-leases", (PortfolioLease,), "portfolio", "portfolio", ("quality-monitor",),
-    ("dispatcher", "quality-monitor"), compacted=True,
+    ("dispatcher", "quality-monitor", "ingestion"), compacted=True,
     about="how many more people each home may write to under the portfolio's messaging limit",
 )  # fmt: skip
 AUDIT_LOG = Topic(

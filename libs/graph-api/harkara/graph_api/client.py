@@ -13,8 +13,24 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from harkara.graph_api.egress import MAX_ANSWER_BYTES, Call, GraphTransport, LeasedTransport, RawAnswer, WayOut
-from harkara.graph_api.outcome import InDoubt, LeaseLost, NotSent, Outcome, classify_exception, classify_response
+from harkara.graph_api.egress import (
+    MAX_ANSWER_BYTES,
+    Call,
+    GraphTransport,
+    LeasedTransport,
+    RawAnswer,
+    WayOut,
+    WentAround,
+)
+from harkara.graph_api.outcome import (
+    IMPOSSIBLE,
+    InDoubt,
+    LeaseLost,
+    NotSent,
+    Outcome,
+    classify_exception,
+    classify_response,
+)
 from harkara.graph_api.templates import TEMPLATE_FIELDS, TemplatePage
 from harkara.graph_api.wire import HealthStatus, JsonObject, PhoneNumber
 
@@ -166,13 +182,17 @@ class GraphClient:
         except TimeoutError:
             if call.late:  # the process slept through lease and time-out: that says nothing of the far side
                 return NotSent("lease")
-            return InDoubt("timeout") if call.connection_at_hand else NotSent("connect")
+            return InDoubt("timeout") if call.left else NotSent("connect")
         except (LeaseLost, httpx.HTTPError, httpx.InvalidURL) as exc:
             return classify_exception(exc)
-        except Exception:
-            if call.connection_at_hand:  # whatever it was, it came after the request may have left
+        except WentAround:
+            raise
+        except Exception as exc:
+            if call.left:  # whatever it was, it came after the request may have left
                 return InDoubt("connection")
-            raise  # nothing has left: a mistake of ours (or of before_call) shows itself
+            if not call.connection_at_hand and (call.asked or not isinstance(exc, ValueError)):
+                raise  # a mistake of before_call, or another of ours, shows itself
+            return NotSent(IMPOSSIBLE)  # the HTTP client refuses to make it of this address and these headers
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

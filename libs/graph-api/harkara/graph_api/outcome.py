@@ -20,6 +20,8 @@ import orjson
 
 from harkara.graph_api.errors import UNLISTED, Action, ErrorPolicy, policy_for, policy_without_body
 
+IMPOSSIBLE = "impossible"
+"""Of NotSent: no request can be made to that address or with that token, whatever the message."""
 MAX_DETAILS = 300
 """Characters kept of Meta's explanation: its longest known one has 190."""
 MAX_RETRY_AFTER_SECONDS = 3600.0
@@ -57,7 +59,8 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Nothing left: `lease`, `connect`, `pool`, `closed` or `invalid` (the request could not even be made)."""
+    """Nothing left: `lease`, `connect`, `pool`, `closed` or IMPOSSIBLE. (`invalid` is the caller's word where its
+    message is the reason.)"""
 
     reason: str
 
@@ -108,7 +111,7 @@ def classify_exception(exc: BaseException) -> Outcome:
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
         return NotSent("connect")
     if isinstance(exc, httpx.UnsupportedProtocol | httpx.InvalidURL | httpx.LocalProtocolError):
-        return NotSent("invalid")
+        return NotSent(IMPOSSIBLE)
     if isinstance(exc, httpx.TimeoutException | TimeoutError):
         return InDoubt("timeout")
     return InDoubt("connection")

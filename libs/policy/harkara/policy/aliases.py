@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from harkara.contracts.event import EARLIEST, LATEST, epoch_ms
+from harkara.contracts.event import epoch_ms
 from harkara.contracts.persons import PersonAlias
 from harkara.policy.rows import PackedRows
-from harkara.policy.shapes import Shape, Shapes
+from harkara.policy.shapes import Found, Shape, Taught, plausible
 
 FOREVER_MS = 2**62
 MOST_NAMES = 32  # of one person: a phone or an id is changed a few times in a life; what links more is not one person
@@ -44,8 +42,7 @@ class Aliases:
     def __init__(self, *, with_owners: bool = False) -> None:
         self._links = PackedRows()
         self._owners = _OWNERS if with_owners else 0
-        self._shapes = Shapes(MOST_SHAPES)
-        self._places: dict[int, _Places | None] = {}
+        self._taught = Taught(MOST_SHAPES, PersonAlias, _places_of)
 
     def __len__(self) -> int:
         """How many names are linked to others."""
@@ -59,24 +56,13 @@ class Aliases:
 
     def take(self, text: bytes) -> bool:
         """Take one link as its record's JSON, where one of that shape has been decoded before. False: decode it."""
-        read = self._shapes.read(b"", text)
+        read = self._taught.read(b"", text)
         if read is None:
             return False
-        shape, found = read
-        if shape.number not in self._places:
-            try:
-                alias = PersonAlias.model_validate_json(text)
-            except ValidationError:
-                return False
-            self._places[shape.number] = _places_of(shape, alias)
-        places = self._places[shape.number]
-        if places is None:
-            return False
+        places, found = read
         person, other, at = found[places.person], found[places.other], found[places.at]
-        if isinstance(person, datetime) or isinstance(other, datetime) or isinstance(at, bytes):
+        if isinstance(person, datetime) or isinstance(other, datetime) or not plausible(at):
             return False
-        if not EARLIEST <= at <= LATEST:
-            return False  # what no event may say is for the decoder to tell
         self._take(person, other, places.kind, epoch_ms(at))
         return True
 
@@ -172,7 +158,7 @@ def packed(person_key: str) -> bytes:
         return person_key.encode()
 
 
-def _places_of(shape: Shape, alias: PersonAlias) -> _Places | None:
+def _places_of(shape: Shape, found: list[Found], alias: PersonAlias) -> _Places | None:
     """Where the parts of this link stand in texts of its shape; None where they are not all among what differs."""
     places = shape.places()
     person, other, at = (places.get((name,)) for name in ("person_key", "alias_key", "at"))

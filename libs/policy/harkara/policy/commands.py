@@ -1,6 +1,7 @@
 """What a person may tell us by one word (CMP-5): STOP, START, PAUSE [n days], RESUME, HELP, each in four languages.
 
-Only the whole text counts, normalised as opt-outs are (the phrase rule is for opting out alone), so that nobody is
+Only the whole text counts, normalised as opt-outs are (the phrase rule, and punctuation in the place of spaces, are for
+opting out alone), so that nobody is
 paused for having written a sentence with the word in it. No regular expression: a text is split at spaces and looked
 up, and no more of it is looked at than `optout.LONGEST_READ` characters.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harkara.policy.optout import OPT_IN_WORDS, OPT_OUT_WORDS, Keywords, Tongue, normalised
+from harkara.policy.optout import OPT_IN_WORDS, OPT_OUT_WORDS, Keywords, Tongue, normalised, spaced
 
 Command = Literal["stop", "start", "pause", "resume", "help"]
 TONGUES: tuple[Tongue, ...] = ("en", "pt", "hi", "mr")
@@ -72,9 +73,9 @@ class Commands:
         return min(said, key=lambda each: STRICTEST_FIRST.index(each.command), default=None)
 
     def _one(self, text: str) -> Said | None:
-        if self._keywords.read(text) == "opt_out":
-            return Said("stop", _STOPS.get(normalised(text)))
         plain = normalised(text)
+        if self._keywords.read(text) == "opt_out":
+            return Said("stop", _STOPS.get(plain) or _STOPS.get(spaced(plain)))
         return self._words.get(plain) or _pause(plain)
 
 

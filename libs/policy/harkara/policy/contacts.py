@@ -6,7 +6,7 @@ refusal can be made again from what is kept of it (B11). Times are Unix seconds,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -105,8 +105,8 @@ def _newest(contacts: Iterable[Contact]) -> list[Contact]:
 
 
 def _over(cap: FrequencyCap, newest: list[Contact], now: float, margin: float) -> Refusal | None:
-    span, categories = cap.per_hours * HOUR_SECONDS + margin, categories_of(cap.purpose)
-    counted = list(_one_each(each for each in newest if each.category in categories and each.at + span > now))
+    span = cap.per_hours * HOUR_SECONDS + margin
+    counted = list(_one_each(_within(span, newest, categories_of(cap.purpose), now)))
     if len(counted) < cap.most:
         return None
     next_at = _iso(counted[cap.most - 1].at + span)
@@ -125,6 +125,11 @@ def _over(cap: FrequencyCap, newest: list[Contact], now: float, margin: float) -
     return Refusal(reason, tuple(counted[:MOST_ON_RECORD]))
 
 
+def _within(span: float, newest: list[Contact], categories: Collection[Category], now: float) -> Iterator[Contact]:
+    """Those that still speak against another of these categories."""
+    return (each for each in newest if each.category in categories and each.at + span > now)
+
+
 def _one_each(contacts: Iterable[Contact]) -> Iterator[Contact]:
     seen: set[str] = set()
     for each in contacts:
@@ -137,10 +142,10 @@ def _told_already(
     rule: DuplicateContent, mark: str, newest: list[Contact], now: float, margin: float
 ) -> Refusal | None:
     span = rule.within_hours * HOUR_SECONDS + margin
-    same = [each for each in newest if each.mark == mark and each.category in rule.purposes and each.at + span > now]
-    if not same:
+    earlier = next((each for each in _within(span, newest, rule.purposes, now) if each.mark == mark), None)
+    if earlier is None:
         return None
-    earlier, next_at = same[0], _iso(same[0].at + span)
+    next_at = _iso(earlier.at + span)
     text = (
         f"Message {earlier.message_id} said the same to this person at {_iso(earlier.at)}, or may have; it may be said "
         f"again from {next_at} on."

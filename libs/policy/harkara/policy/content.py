@@ -16,6 +16,7 @@ from harkara.policy.sections import AdvisorIdentification
 MOST_SPACES = 4  # in a row in a template variable (Meta, code 132018)
 LONGEST_VALUE = 1024  # characters of a template variable (Meta); the contract says it of positional ones too
 APPROVAL_KEY = "content_approval"  # in an intent's metadata
+EAST_ASIAN = ("zh", "ja", "ko")  # languages in which letters may be as wide as characters
 BREAKS = "\n\r\t\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
 
@@ -27,10 +28,19 @@ def content_problem(intent: SendIntent) -> Reason | None:
             continue
         if (found := _shape_problem(content, intent.category)) is not None:
             return Reason(code=found[0], text=found[1], rule="content", details={"part": part})
+        east_asian = _is_east_asian(content, intent.language)
         for field, value, is_variable in _fields(content):
-            if (finding := _field_problem(value, is_variable)) is not None:
+            if (finding := _field_problem(value, is_variable, east_asian)) is not None:
                 return _reason(part, field, is_variable, finding)
     return None
+
+
+def _is_east_asian(content: Content, language: str | None) -> bool:
+    """By the language of the person, or the template's."""
+    spoken = [language or ""]
+    if isinstance(content, Template):
+        spoken += [content.language, *(variant.language for variant in content.variants)]
+    return any(each.partition("_")[0] in EAST_ASIAN for each in spoken)
 
 
 def _reason(part: str, field: str, is_variable: bool, finding: Finding) -> Reason:
@@ -102,10 +112,10 @@ def _values(
         yield f"named {place}{suffix}", value, True  # the name is the producer's own text, and may be anything
 
 
-def _field_problem(value: str, is_variable: bool) -> Finding | None:
+def _field_problem(value: str, is_variable: bool, east_asian: bool) -> Finding | None:
     if is_variable and (finding := _variable_problem(value)) is not None:
         return finding
-    return disguise(value)
+    return disguise(value, east_asian=east_asian)
 
 
 def _variable_problem(value: str) -> Finding | None:
@@ -117,7 +127,10 @@ def _variable_problem(value: str) -> Finding | None:
     breaks = () if value.isprintable() else tuple(at for at, char in enumerate(value, start=1) if char in BREAKS)
     if breaks:
         return Finding(code, "has a line break or tab", breaks[:10])
-    at = value.find(" " * (MOST_SPACES + 1))
+    level = (
+        value if value.isascii() else "".join(" " if char.isspace() else char for char in value)
+    )  # NBSP, em-spaces ...
+    at = level.find(" " * (MOST_SPACES + 1))
     return None if at < 0 else Finding(code, f"has more than {MOST_SPACES} spaces in a row", (at + 1,))
 
 

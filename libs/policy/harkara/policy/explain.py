@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harkara.contracts.event import Decision, Reason
-from harkara.policy import clearance, contacts, routing
+from harkara.policy import clearance, contacts, fallback, lane_decisions, routing
 from harkara.policy.governance import Governance
 
 
@@ -40,7 +40,11 @@ def _clearance(decision: Decision, governance: Governance) -> tuple[dict[str, An
 
 def _routing(decision: Decision, governance: Governance) -> tuple[dict[str, Any], Reason | None]:
     choice = routing.choose(routing.Facts.model_validate(decision.inputs), governance, decision.at)
-    return routing.verdict_of(choice), choice if isinstance(choice, Reason) else None
+    if isinstance(choice, Reason):
+        return routing.verdict_of(choice), choice
+    other = fallback.chosen_again(decision.inputs, governance, decision.at)
+    verdict = fallback.verdict_with(routing.verdict_of(choice), other)
+    return verdict, fallback.not_routed(other) if isinstance(other, Reason) else None
 
 
 def _contact(decision: Decision, governance: Governance) -> tuple[dict[str, Any], Reason | None]:
@@ -49,4 +53,9 @@ def _contact(decision: Decision, governance: Governance) -> tuple[dict[str, Any]
     return contacts.verdict_of(refusal), None if refusal is None else refusal.reason.model_copy(update=stamp)
 
 
-_STEPS = {"clearance": _clearance, "routing": _routing, "contact": _contact}
+def _lane(decision: Decision, governance: Governance) -> tuple[dict[str, Any], Reason | None]:
+    outcome = lane_decisions.judged(decision.inputs, governance, decision.at)
+    return lane_decisions.verdict_of(outcome), lane_decisions.why(outcome, governance.version)
+
+
+_STEPS = {"clearance": _clearance, "routing": _routing, "contact": _contact, "lane": _lane}

@@ -7,7 +7,7 @@ used exists, no id is used twice. Its `version` is in every decision event.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -20,10 +20,9 @@ from harkara.contracts.event import Home, Phone
 from harkara.contracts.intents import Category
 from harkara.policy.governance_file import Inconsistent, Location, read, read_with_notes
 from harkara.policy.mistakes import called
-from harkara.policy.sections import Compliance, Routing, Section, Telemetry, Templates
+from harkara.policy.sections import Compliance, RequestSeconds, Routing, Section, Telemetry, Templates
 
 MetaId = Annotated[str, StringConstraints(pattern=r"^[0-9]{5,20}$")]
-Seconds = Annotated[float, Field(gt=0)]
 called(MetaId, "an id of Meta's, 5 to 20 digits in quotes")
 called(Phone, 'a number with + and its country code, such as "+919999900001"')
 called(Home, "a name of 1 to 64 letters, digits, dashes and underscores")
@@ -195,10 +194,12 @@ class Dispatch(Section):
     its default.
 
     `in_doubt_policy`: what becomes of a message of which nobody knows whether Meta has it, once its time is over.
-    unknown: an operator decides. resend (authentication; utility where the intent says `duplicate_ok`): sent once more
-    if webhooks are seen to arrive, under a new attempt. The file can only make it stricter: resending is never by this
-    file alone, the rules of the category and of the intent stand. `weights` says of how many others' turns a producer's
-    runs and single messages are worth where they share a number; unnamed ones have 1.
+    unknown: an operator decides. resend (authentication; utility where the intent says `duplicate_ok`): sent once
+    more if webhooks are seen to arrive, under a new attempt, and not before the older call has surely ended: two
+    seconds after `lease_seconds` and `request_timeout_seconds`, also where `in_doubt_timeout_seconds` is shorter. The
+    file can only make it stricter: resending is never by this file alone, the rules of the category and of the intent
+    stand. `weights` says how many turns a producer has for one of another's where they share a number, unnamed ones
+    1; its runs and single messages share them evenly.
     """
 
     in_doubt_timeout_seconds: dict[Category, Annotated[float, Field(ge=1, le=LONGEST_IN_DOUBT_SECONDS)]] = Field(
@@ -207,7 +208,7 @@ class Dispatch(Section):
     in_doubt_policy: dict[Category, InDoubtPolicy] = Field(default_factory=dict, validate_default=True)
     max_attempts: Annotated[int, Field(ge=1, le=3)] = 3
     number_pause_minutes: Annotated[float, Field(ge=1, le=1440)] = 30.0
-    request_timeout_seconds: Annotated[Seconds, Field(le=60)] = 10.0
+    request_timeout_seconds: RequestSeconds = 10.0
     lease_seconds: Annotated[float, Field(ge=0.5, le=5)] = 2.0
     weights: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Weight] = Field(
         default_factory=dict
@@ -379,6 +380,11 @@ def _portfolio_problems(governance: Governance) -> Iterator[tuple[Location, str]
         elif portfolio.id not in known:
             yield at, f"no number has the portfolio_id {portfolio.id}"
         seen.add(portfolio.id)
+
+
+def accounts_of(numbers: Iterable[Number]) -> tuple[str, ...]:
+    """The WhatsApp Business Accounts that these numbers belong to, each once."""
+    return tuple(dict.fromkeys(number.waba_id for number in numbers))
 
 
 def load(path: Path) -> Governance:

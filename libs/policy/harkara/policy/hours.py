@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo, available_timezones
 
 import phonenumbers
 from phonenumbers import timezone
@@ -19,17 +19,27 @@ from phonenumbers import timezone
 DAY = 86_400
 SAMPLE_SECONDS = 3 * 3600
 """How far apart a zone's offset is looked at to find its changes: no zone has ever changed twice in so short a time."""
+NOBODYS = ("localtime", "Factory")  # files of the database that are the clock of the machine, or of none
 Spans = tuple[tuple[int, int], ...]
 """In order, apart, none empty."""
 
 
-def known_zone(zone: str) -> bool:
-    """Whether the time zone database has it."""
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        return False
-    return True
+def zone_named(name: str) -> str | None:
+    """The zone of this name as the time zone database writes it, however its capitals are given; None: it has none.
+    (A file system would tell capitals apart on one machine and not on another.)"""
+    return _zone_names().get(name.casefold())
+
+
+@cache
+def _zone_names() -> dict[str, str]:
+    return {name.casefold(): name for name in available_timezones() if name not in NOBODYS}
+
+
+def zones_for(given: str | None, recipient: str) -> tuple[tuple[str, ...], bool]:
+    """Where the recipient may live: in the zone that was given for them, else in those that their number or user id
+    tells; and whether one was given that nobody knows."""
+    zone = None if given is None else zone_named(given)
+    return zones_of(recipient) if zone is None else (zone,), given is not None and zone is None
 
 
 def zones_of(recipient: str) -> tuple[str, ...]:
@@ -41,7 +51,7 @@ def zones_of(recipient: str) -> tuple[str, ...]:
         found = timezone.time_zones_for_number(phonenumbers.parse(recipient))
     except phonenumbers.NumberParseException:
         return ()
-    return tuple(zone for zone in found if zone != "Etc/Unknown" and known_zone(zone))
+    return tuple(zone for zone in found if zone_named(zone) is not None)
 
 
 @lru_cache(maxsize=300)  # there are some 250 countries
@@ -51,7 +61,7 @@ def _zones_of_country(country: str) -> tuple[str, ...]:
     if not code:
         return ()
     found = timezone.time_zones_for_geographical_number(phonenumbers.PhoneNumber(country_code=code, national_number=0))
-    return tuple(zone for zone in found if zone != "Etc/Unknown" and known_zone(zone))
+    return tuple(zone for zone in found if zone_named(zone) is not None)
 
 
 def open_spans(

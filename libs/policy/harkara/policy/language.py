@@ -13,9 +13,19 @@ def wordings(template: Template, wanted: str | None, chains: Mapping[str, Sequen
     `wanted` None: as it was given alone. The chain: the language itself, without its country, then the policy's next
     ones. What a variant does not give is the template's own.
     """
-    there = {template.language, *(variant.language for variant in template.variants)}
+    return tuple(spoken_in(template, language) for language in in_order(offered(template), wanted, chains))
+
+
+def offered(template: Template) -> tuple[str, ...]:
+    """The languages that it is there in, its own first."""
+    return (template.language, *(variant.language for variant in template.variants))
+
+
+def in_order(there: Sequence[str], wanted: str | None, chains: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Of the languages that are `there`, the own one first, those that the person may be written to in: see
+    `wordings`."""
     languages = [each for each in _chain(wanted, chains) if each in there]
-    return tuple(spoken_in(template, language) for language in dict.fromkeys([*languages, template.language]))
+    return tuple(dict.fromkeys([*languages, there[0]]))
 
 
 def spoken_in(template: Template, language: str) -> Template:

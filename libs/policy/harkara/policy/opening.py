@@ -23,7 +23,7 @@ MOST_SPANS = 20  # a life of 6 days has at most 7 nights, and one more where clo
 class Opening:
     """`due`: when it may first go. `hours`: in which spans its calls may start; empty: from `due` on at any time.
 
-    `exception`: the contracted window by which it goes in hours that are quiet otherwise.
+    `exception`: the contracted window by which it goes in hours that are quiet otherwise, or may be.
     """
 
     due: datetime
@@ -38,8 +38,25 @@ def opening(
     earliest: datetime,
     latest: datetime,
     governance: Governance,
+    unknown_zone: bool = False,
 ) -> Opening | Reason:
-    """The hours of a message that lives from `earliest` until `latest`, in one of `zones`; or why it has none."""
+    """The hours of a message that lives from `earliest` until `latest`, in one of `zones`; or why it has none.
+    `unknown_zone`: they are not those of the zone that the intent gives, which is none; a refusal says so."""
+    found = _opening(category, zones, send_window, earliest, latest, governance)
+    if not unknown_zone or not isinstance(found, Reason):
+        return found
+    text = f"{found.text} There is no time zone of the name that the intent gives."
+    return found.model_copy(update={"text": text, "details": found.details | {"time_zone": "unknown"}})
+
+
+def _opening(
+    category: Category,
+    zones: Sequence[str],
+    send_window: str | None,
+    earliest: datetime,
+    latest: datetime,
+    governance: Governance,
+) -> Opening | Reason:
     routing = governance.routing
     window = None if send_window is None else routing.send_windows.get(send_window)
     if send_window is not None and window is None:
@@ -61,8 +78,9 @@ def opening(
         return _never(category, kept, window, send_window, places)
     due = earliest if spans[0][0] <= start else _instant(spans[0][0])
     whole = len(spans) == 1 and spans[0][1] >= end
-    exceptional = contracted and quiet is not None and _meeting(places, quiet, asked, start, end) != spans
-    return Opening(due, () if whole else _told(spans), send_window if exceptional else None)
+    # whose clock nobody knows is taken to sleep then: each use of a contract that may be an exception is on record
+    may_be_night = quiet is not None and (not places or _meeting(places, quiet, asked, start, end) != spans)
+    return Opening(due, () if whole else _told(spans), send_window if contracted and may_be_night else None)
 
 
 def _meeting(

@@ -1,7 +1,9 @@
 """Opting out and in by a word (CMP-1): deterministic, before anything else, and with no regular expression.
 
 A text is an opt-out when, normalised, the whole of it is one of the words, or when it contains the phrase
-"stop all" with nothing but the ends of the text or a character that is no letter, digit or mark around it.
+"stop all" with nothing but the ends of the text or a character that is no letter, digit or mark around it. Of the
+built-in words punctuation may take the place of the spaces ("stop-all", "stop, all"), where they are the whole text;
+of the policy's not: "no, more" is not its "no more".
 
 "please stop" is none (not the whole text). "don't stop all the music" is one: the phrase stands there on its own, the
 rule reads no grammar, and a wrong opt-out costs one START, which its confirmation asks for at once, while a wrong
@@ -16,15 +18,20 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from harkara.policy.lookalikes import INVISIBLE, LOOKALIKES, OVERLAID
+
 Word = Literal["opt_out", "opt_in"]
 Tongue = Literal["en", "pt", "hi", "mr"]
 
 LONGEST_READ = 4096  # characters; Meta's own limit of a text, so that a longer one costs no more
 OPT_OUT_WORDS: Mapping[Tongue, frozenset[str]] = {
-    "en": frozenset({"stop", "stopall", "stop all", "cancel", "optout", "opt out", "opt-out", "unsubscribe"}),
+    # स्टॉप is English in Devanagari letters, and does not tell in which of its languages to answer
+    "en": frozenset({"stop", "stopall", "stop all", "cancel", "optout", "opt out", "opt-out", "unsubscribe", "स्टॉप"}),
     "pt": frozenset({"parar", "parar tudo", "sair", "cancelar"}),
-    "hi": frozenset({"रोकें", "रोको", "बंद करें", "बंद करो", "बंद", "रद्द करें", "सदस्यता समाप्त करें"}),
-    "mr": frozenset({"थांबवा", "थांबा", "बंद करा", "रद्द करा", "सदस्यत्व रद्द करा"}),
+    # रुको, रुकें and थांब also say "wait" in a conversation: who writes that and nothing else to a sender of messages is
+    # taken at the stricter meaning, and told how to come back; in a longer text they are no opt-out
+    "hi": frozenset({"रोकें", "रोको", "रुकें", "रुको", "बंद करें", "बंद करो", "बंद कर", "बंद", "रद्द करें", "सदस्यता समाप्त करें"}),
+    "mr": frozenset({"थांबवा", "थांबव", "थांबा", "थांब", "बंद करा", "रद्द करा", "सदस्यत्व रद्द करा"}),
 }
 OPT_IN_WORDS: Mapping[Tongue, frozenset[str]] = {
     "en": frozenset({"start", "unstop", "optin", "opt in", "opt-in", "subscribe"}),
@@ -35,41 +42,45 @@ OPT_IN_WORDS: Mapping[Tongue, frozenset[str]] = {
 BUILT_IN_OPT_OUT_WORDS: frozenset[str] = frozenset().union(*OPT_OUT_WORDS.values())
 BUILT_IN_OPT_IN_WORDS: frozenset[str] = frozenset().union(*OPT_IN_WORDS.values())
 PHRASES = ("stop all",)
-INVISIBLE = frozenset(map(chr, (*range(0xFE00, 0xFE10), 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164)))
-"""Characters that show nothing but count as letters or marks: variation selectors, joiner, fillers."""
-
-
-LOOKALIKES: dict[int, str] = {
-    ord(other): latin
-    for latin, others in {
-        # a letter of Cyrillic, Greek, Armenian, Cherokee or Lisu that is drawn as the Latin one, by its own case
-        "A": "АΑᎪꓮ", "B": "ВΒᏴꓐ", "C": "СϹᏟꓚ", "E": "ЕΕᎬꓰ", "H": "НΗᎻꓧ", "I": "ІΙӀꓲ", "J": "ЈᎫꓙ", "K": "КΚᏦꓗ",
-        "L": "ᏞꓡԼ", "M": "МΜᎷꓟ", "N": "ΝꓠՍ", "O": "ОΟՕꓳ", "P": "РΡᏢꓑ", "R": "ᎡᏒꓣ", "S": "ЅՏᏚꓢ", "T": "ТΤᎢꓔ",
-        "U": "ԱՍꓴ", "V": "ѴᏙꓦ", "X": "ХΧꓫ", "Y": "УΥҮꓬ", "Z": "ΖᏃꓜ",
-        "a": "аαɑ", "b": "ЬƄ", "c": "сϲ", "d": "ԁɗ", "e": "еεҽ", "g": "ɡց", "h": "һհ", "i": "іιıӏ", "j": "јϳ",
-        "k": "кκ", "l": "ⅼǀ", "m": "м", "n": "пηո", "o": "оοօ", "p": "рρ", "r": "гᴦ", "s": "ѕꜱ", "t": "тτ",
-        "u": "υսᴜ", "v": "ѵν", "x": "хχ", "y": "уүγ", "z": "ᴢ",
-    }.items()
-    for other in others
-}  # fmt: skip
-"""The characters that people cannot tell from Latin letters, or only by looking twice: phones write them unasked after
-a change of keyboard, and others on purpose."""
-OVERLAID = frozenset(
-    map(chr, (*range(0x0300, 0x0370), *range(0x1AB0, 0x1B00), *range(0x1DC0, 0x1E00), *range(0x20D0, 0x2100)))
-)
-"""Marks that decorate a letter (accents, strokes through it). Devanagari's vowel signs are others: they are letters."""
+VIRAMA, ANUSVARA, CHANDRABINDU = "\u094d", "\u0902", "\u0901"
+CLUSTERS = {
+    nasal + VIRAMA + consonant: ANUSVARA + consonant
+    for nasal, consonants in {"ङ": "कखगघ", "ञ": "चछजझ", "ण": "टठडढ", "न": "तथदध", "म": "पफबभ"}.items()
+    for consonant in consonants
+}
+"""Devanagari writes a nasal before a consonant of its own place of speech in two ways: बन्द is बंद."""
+LONGEST_SPACED = 64  # characters of a text whose punctuation may stand for spaces
 
 
 def normalised(text: str) -> str:
-    """NFKC, look-alikes of Latin letters made Latin, case folded, without accents and invisible characters, white space
-    made single, punctuation cut off both ends."""
-    wide = unicodedata.normalize("NFKC", text[:LONGEST_READ]).translate(LOOKALIKES).casefold()
+    """NFKC, look-alikes of Latin letters made Latin, case folded, without accents and invisible characters,
+    Devanagari's nasals in one spelling, white space made single, punctuation cut off both ends."""
+    # letters in brackets before NFKC, which takes the brackets for signs of their own
+    bare = text[:LONGEST_READ].translate(LOOKALIKES)
+    wide = unicodedata.normalize("NFKC", bare).translate(LOOKALIKES).casefold()
     # taken apart, so that an accent is a mark of its own; folding may have put marks and capitals in (Cherokee's do)
     apart = unicodedata.normalize("NFKD", wide).translate(LOOKALIKES).casefold()
     visible = "".join(char for char in apart if _shown(char))
     # folding can leave a text that is not composed any more, and composing is what makes equal texts equal
     words = " ".join(unicodedata.normalize("NFKC", visible).split())
-    return _trimmed(words)
+    return _trimmed(_one_spelling(words))
+
+
+def spaced(plain: str) -> str:
+    """A normalised text with spaces for its punctuation and signs (`stop-all`, `stop, all`); letters that stand there
+    one by one are a word (`s t o p`). Empty where it is longer than any word of ours."""
+    if len(plain) > LONGEST_SPACED:
+        return ""
+    parts = "".join(char if _of_a_word(char) else " " for char in plain).split()
+    return ("" if all(len(part) == 1 for part in parts) else " ").join(parts)
+
+
+def _one_spelling(text: str) -> str:
+    text = text.replace(CHANDRABINDU, ANUSVARA)
+    if VIRAMA in text:
+        for cluster, written in CLUSTERS.items():
+            text = text.replace(cluster, written)
+    return text
 
 
 def _shown(char: str) -> bool:
@@ -98,6 +109,7 @@ class Keywords:
 
     def __init__(self, added_opt_out_words: Iterable[str] = ()) -> None:
         self._opt_out = {normalised(word) for word in BUILT_IN_OPT_OUT_WORDS}
+        self._spaced = {spaced(word) for word in self._opt_out}
         self._opt_out |= {normalised(word) for word in added_opt_out_words} - {""}
         self._opt_in = {normalised(word) for word in BUILT_IN_OPT_IN_WORDS} - self._opt_out
 
@@ -106,7 +118,7 @@ class Keywords:
         if text is None:
             return None
         plain = normalised(text)
-        if plain in self._opt_out or any(_stands_in(phrase, plain) for phrase in PHRASES):
+        if plain in self._opt_out or spaced(plain) in self._spaced or any(_stands_in(each, plain) for each in PHRASES):
             return "opt_out"
         return "opt_in" if plain in self._opt_in else None
 

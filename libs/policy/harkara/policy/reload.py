@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import orjson
 
-from harkara.contracts.audit import AuditRecord
+from harkara.contracts.audit import POLICY_APPLIED, AuditRecord
 from harkara.contracts.event import event_id
-from harkara.policy.governance import Governance
+from harkara.policy.governance import BUILT_IN_PROFILES, Governance, Profile
 
-LARGEST_ON_RECORD = 500_000  # characters; a record may have 4 MB, and a policy of 1,000 numbers has 400,000
+LARGEST_ON_RECORD = 1_000_000  # characters; a record may have 4 MB, and a policy of 1,000 numbers has 300,000
 
 
 def needs_restart(old: Governance, new: Governance) -> list[str]:
@@ -40,26 +41,54 @@ def moved_portfolios(old: Governance, new: Governance) -> list[str]:
 
 
 def on_record(policy: Governance, service: str, at: datetime) -> AuditRecord:
-    """The audit record of a policy that a service goes by: from it a decision can be explained years later.
+    """The audit record of a policy that a service goes by from then on: by it a decision can be explained years later.
 
-    The same policy of the same service gives the same record. Phone numbers, ours too, have no place in the audit log,
-    and no decision looks at them: numbered stand-ins take theirs. A content too large for a record is left out.
+    Each taking up is a record of its own; of those that change nothing, as a restart, the audit keeps the first one. A
+    content too large for a record is left out.
     """
-    said = policy.model_dump(mode="json", exclude_defaults=True)
-    for place, number in enumerate(said["numbers"]):
-        number["display_phone_number"] = f"+1{place:09}"
-    content = orjson.dumps(said).decode()
+    content = content_of(policy)
     details = {"service": service} | ({"content": content} if len(content) <= LARGEST_ON_RECORD else {})
     return AuditRecord(
-        audit_id=event_id("policy", service, policy.version),
+        audit_id=event_id("policy", service, policy.version, at.isoformat()),
         actor=service,
-        action="policy_applied",
+        action=POLICY_APPLIED,
         subject=policy.version,
         at=at,
         details=details,
     )
 
 
+def content_of(policy: Governance) -> str:
+    """The whole policy as JSON, with what the file left to this release: another one's defaults change no old decision.
+
+    Phone numbers, ours too, have no place in the audit log, and no decision looks at them: numbered stand-ins take
+    theirs.
+    """
+    said = policy.model_dump(mode="json")
+    for place, number in enumerate(said["numbers"]):
+        number["display_phone_number"] = f"+1{place:09}"
+    if not said["compliance"]["opt_out_words"]:
+        del said["compliance"]["opt_out_words"]  # none are added; given as none it would read as none at all
+    return orjson.dumps(said).decode()
+
+
 def from_record(content: str, version: str) -> Governance:
-    """The recorded policy, under its version. Raises ValueError (pydantic's) where this code cannot read it."""
-    return Governance.model_validate_json(content).known_as(version)
+    """The recorded policy, under its version. Records of before left out what was the default. Raises ValueError
+    (pydantic's) where this code cannot read it."""
+    said = orjson.loads(content)
+    if isinstance(said, dict):
+        _keep_profiles(said)
+    return Governance.model_validate(said).known_as(version)
+
+
+def _keep_profiles(said: dict[str, Any]) -> None:
+    """A built-in profile that another release had otherwise is kept under a name of its own."""
+    others = {
+        name: f"{name} of then"
+        for name, profile in said.get("profiles", {}).items()
+        if name in BUILT_IN_PROFILES and Profile.model_validate(profile) != BUILT_IN_PROFILES[name]
+    }
+    for name, kept in others.items():
+        said["profiles"][kept] = said["profiles"].pop(name)
+    for number in said["numbers"] if others else ():
+        number["profile"] = others.get(number["profile"], number["profile"])

@@ -7,7 +7,7 @@ what is shown to a person before a run is what happens to it, as long as nothing
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from harkara.contracts.event import Reason
@@ -16,8 +16,9 @@ from harkara.policy.clearance import Question, Rejected, Word, decide
 from harkara.policy.contacts import left_to_the_lane
 from harkara.policy.fallback import plan_fallback, told
 from harkara.policy.governance import Governance
-from harkara.policy.routing import Condition, NoRoute, Planned, Surroundings, health, plan
-from harkara.policy.templates import TemplateFact
+from harkara.policy.lane import Obstacle, number_kept_back, template_kept_back
+from harkara.policy.opening import Opening
+from harkara.policy.routing import Condition, NoRoute, Planned, Surroundings, plan
 
 Outcome = Literal["session", "template", "held", "refused"]
 OUTCOMES: tuple[Outcome, ...] = ("session", "template", "held", "refused")
@@ -75,32 +76,51 @@ def resolve(
     planned = plan(asked, governance, around, now)
     if isinstance(planned, NoRoute):
         return Verdict("refused", planned.reason.code, reason=planned.reason)
-    verdict = _of_plan(planned, governance, intent.not_before, now)
+    verdict = _of_plan(planned, governance, intent, now)
     fallback = told(plan_fallback(asked, governance, around, now))
     in_lane = left_to_the_lane(governance.compliance, intent.category)
     return replace(verdict, fallback=fallback, decided_in_lane=in_lane) if fallback or in_lane else verdict
 
 
-def _of_plan(planned: Planned, governance: Governance, not_before: datetime | None, now: datetime) -> Verdict:
+def _of_plan(planned: Planned, governance: Governance, intent: SendIntent, now: datetime) -> Verdict:
+    """Holds are asked about for the moment at which it is due, by the functions that its lane asks then: a pause that
+    has ended by that time holds nothing."""
     first, facts, opened = planned.plan[0], planned.facts, planned.opening
-    condition = Condition() if facts is None else facts.numbers.get(first.phone_number_id, Condition())
-    standing = health(condition, first.form, now)
+    condition = (None if facts is None else facts.numbers.get(first.phone_number_id)) or Condition()
     number, form = first.phone_number_id, first.form
-    if standing:
+    ready = max(now, intent.not_before or now)
+    due = ready if opened is None else max(ready, opened.due)
+    kept = number_kept_back(condition.verdict, _seconds(condition.until), form, due.timestamp())
+    if kept is not None:
         code = "number_halted" if condition.verdict == "halted" else "number_paused"
-        return Verdict("held", code, number, form, condition.until)
-    paused = _paused_template(planned, governance)
+        return Verdict("held", code, number, form, _resumed(opened, condition.until))
+    paused = _kept_template(planned, governance, intent, due)
     if paused is not None:
-        return Verdict("held", "template_paused", number, form, paused.paused_until)
-    if opened is not None and opened.due > max(now, not_before or now):
+        until = None if paused.until is None else datetime.fromtimestamp(paused.until, UTC)
+        return Verdict("held", paused.reason, number, form, _resumed(opened, until))
+    if opened is not None and opened.due > ready:
         return Verdict("held", "out_of_hours", number, form, opened.due)
     return Verdict(form, "", number, form, None if opened is None else opened.due)
 
 
-def _paused_template(planned: Planned, governance: Governance) -> TemplateFact | None:
-    """What is known of the template by which it would go, where that one is paused."""
+def _kept_template(planned: Planned, governance: Governance, intent: SendIntent, due: datetime) -> Obstacle | None:
+    """What holds the template by which it would go. The router has refused what may not go at all: a pause is left."""
     number = governance.number(planned.plan[0].phone_number_id)
     if planned.plan[0].form != "template" or planned.template is None or planned.facts is None or number is None:
         return None
     fact = planned.facts.templates.get(number.waba_id, {}).get(planned.template.language)
-    return fact if fact is not None and fact.status == "PAUSED" else None
+    if fact is None:
+        return None
+    until = _seconds(fact.paused_until)
+    return template_kept_back(fact.status, until, fact.category, intent.category, due.timestamp())
+
+
+def _resumed(opened: Opening | None, until: datetime | None) -> datetime | None:
+    """When it goes after a hold that lasts until then: at its end, or in the next of its hours."""
+    if until is None or opened is None:
+        return until
+    return next((max(until, span.start) for span in opened.hours if span.end > until), until)
+
+
+def _seconds(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,10 +18,11 @@ from harkara.contracts.intents import Candidate, Category, ClearedIntent, Conten
 from harkara.contracts.numbers import NumberState, Quality, QueueState, Verdict
 from harkara.contracts.template_state import TemplateState
 from harkara.policy.clearance import country_of
-from harkara.policy.governance import Governance, Number, Profile
-from harkara.policy.hours import known_zone, zones_of
-from harkara.policy.language import wordings
+from harkara.policy.governance import Governance, Number, Profile, accounts_of
+from harkara.policy.hours import zones_for
+from harkara.policy.language import in_order, offered, spoken_in, wordings
 from harkara.policy.opening import Opening, opening
+from harkara.policy.stickiness import messages_per_minute, sticky_order
 from harkara.policy.templates import (
     REFUSED,
     UNKNOWN_BUT_ALLOWED,
@@ -65,10 +64,12 @@ class Condition(Value):
 
 
 class Facts(Value):
-    """What the plan of one message is made of. `zones`: where its recipient may live; `free_form`: its content is no
-    template; `template`: there is one to send; `near`: of a pool of several countries the numbers of the recipient's.
-    `template_name` and `languages`: which template, in which languages, the best first; `templates`: what is known of
-    it, by account and language.
+    """What the plan of one message is made of. `zones`: where its recipient may live, whether the hour matters or not
+    (None: of before that was kept), and not as the intent says where it says none that there is (`unknown_zone`);
+    `answers`: it confirms a command of theirs; `free_form`: its content is no template; `template`: there is one to
+    send; `near`: of a pool of several countries the numbers of the recipient's. `template_name` and `languages`: which
+    template, in which languages, the best first; `offered`, where there are several: in which, its own first; `asked`:
+    the person's. `templates`: what is known of it, by account and language. `numbers`: each of the home's.
     """
 
     home: str
@@ -79,14 +80,18 @@ class Facts(Value):
     template: bool = False
     template_name: str = ""
     languages: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+    asked: str | None = None
     templates: dict[str, dict[str, TemplateFact]] = Field(default_factory=dict)
     near: tuple[str, ...] = ()
-    zones: tuple[str, ...] = ()
+    zones: tuple[str, ...] | None = None
+    unknown_zone: bool = False
+    answers: bool = False
     send_window: str | None = None
     not_before: datetime | None = None
     expires_at: datetime
     last_inbound_at: dict[str, datetime] = Field(default_factory=dict)
-    numbers: dict[str, Condition] = Field(default_factory=dict)
+    numbers: dict[str, Condition | None] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,6 @@ class Choice(NamedTuple):
 
 def plan(cleared: ClearedIntent, governance: Governance, around: Surroundings, now: datetime) -> Planned | NoRoute:
     """The plan of a cleared intent, or why there is none."""
-    intent = cleared.intent
     wanted = _wordings(cleared, governance)
     facts = facts_of(cleared, governance, around, wanted)
     choice = choose(facts, governance, now)
@@ -126,28 +130,29 @@ def plan(cleared: ClearedIntent, governance: Governance, around: Surroundings, n
         return NoRoute(choice, facts)
     template = with_backups(choice.language, wanted, facts.templates, facts.category, governance.templates)
     in_session = any(candidate.form == "session" for candidate in choice.candidates)
-    session = intent.content if in_session else None
+    session = cleared.intent.content if in_session else None
     return Planned(choice.candidates, session, template, choice.opening, facts)
 
 
 def _wordings(cleared: ClearedIntent, governance: Governance) -> tuple[Template, ...]:
-    """The template in the languages in which it may go; none: there is no template."""
-    intent = cleared.intent
-    given = intent.content if isinstance(intent.content, Template) else intent.fallback_template
-    return () if given is None else wordings(given, intent.language, governance.routing.language_fallback)
+    """In the languages in which it may go; none: there is no template."""
+    given = _template_of(cleared)
+    return () if given is None else wordings(given, cleared.intent.language, governance.routing.language_fallback)
 
 
-def facts_of(
-    cleared: ClearedIntent, governance: Governance, around: Surroundings, wanted: Sequence[Template] | None = None
-) -> Facts:
-    """What there is to know of a cleared intent and the numbers at its home. `wanted`: its template by language, where
-    that has been worked out already."""
+def _template_of(cleared: ClearedIntent) -> Template | None:
     intent = cleared.intent
-    wanted = _wordings(cleared, governance) if wanted is None else wanted
+    return intent.content if isinstance(intent.content, Template) else intent.fallback_template
+
+
+def facts_of(cleared: ClearedIntent, governance: Governance, around: Surroundings, wanted: Sequence[Template]) -> Facts:
+    """What there is to know of a cleared intent and the numbers at its home. `wanted`: its template by language."""
+    intent, given = cleared.intent, _template_of(cleared)
+    there = () if given is None or not given.variants else offered(given)
+    spoken = [spoken_in(given, each) for each in there] if given is not None and there else wanted
     numbers = governance.numbers_of(cleared.home)
-    hour_matters = intent.send_window is not None or governance.routing.quiet_hours[intent.category] != "none"
     ids = [number.phone_number_id for number in numbers]
-    conditions = {pnid: _condition(around.states.get(pnid), around.queues.get(pnid)) for pnid in ids}
+    zones, unknown_zone = zones_for(intent.time_zone, intent.recipient)
     return Facts.built(  # every value is of its type already
         home=cleared.home,
         person_key=cleared.person_key,
@@ -157,14 +162,18 @@ def facts_of(
         template=bool(wanted),
         template_name=wanted[0].name if wanted else "",
         languages=tuple(each.language for each in wanted),
-        templates=facts_about(wanted, _accounts(numbers), around.templates) if wanted and around.templates else {},
+        offered=there,
+        asked=intent.language if there else None,
+        templates=facts_about(spoken, accounts_of(numbers), around.templates) if spoken and around.templates else {},
         near=_near(intent.recipient, numbers),
-        zones=_zones(intent.time_zone, intent.recipient) if hour_matters else (),
+        zones=zones,
+        unknown_zone=unknown_zone,
+        answers=cleared.answers is not None,
         send_window=intent.send_window,
         not_before=intent.not_before,
         expires_at=cleared.expires_at,
         last_inbound_at={pnid: around.last_inbound_at[pnid] for pnid in ids if pnid in around.last_inbound_at},
-        numbers={pnid: each for pnid, each in conditions.items() if each is not None},
+        numbers={pnid: _condition(around.states.get(pnid), around.queues.get(pnid)) for pnid in ids},
     )
 
 
@@ -179,8 +188,7 @@ def choose(facts: Facts, governance: Governance, now: datetime) -> Choice | Reas
     numbers = governance.numbers_of(facts.home)
     if not numbers:
         return _stamped(governance, "unknown_home", "The home has no numbers in governance.yaml.", "pools")
-    earliest = max(now, facts.not_before or now)
-    opened = opening(facts.category, facts.zones, facts.send_window, earliest, facts.expires_at, governance)
+    opened = _opened(facts, governance, max(now, facts.not_before or now))
     if isinstance(opened, Reason):
         return opened.model_copy(update={"policy_version": governance.version})
     worded = _worded(facts, governance, numbers)
@@ -188,14 +196,14 @@ def choose(facts: Facts, governance: Governance, now: datetime) -> Choice | Reas
     ranked = []
     for place, number in enumerate(sticky_order(facts.person_key, numbers, governance, facts.near)):
         pnid = number.phone_number_id
-        condition = facts.numbers.get(pnid, _UNKNOWN)
+        condition = facts.numbers.get(pnid) or _UNKNOWN
         capacity = _capacity(condition, governance.profile_of(number), opened.due, facts.expires_at)
         template = standings[number.waba_id].rank if number.waba_id in standings else REFUSED
         for form, until in _forms(facts, pnid, governance, opened.due, template):
             standing = health(condition, form, now)
             order = (standing, form != "session", template, pnid != facts.sender, *_worth(place, condition, capacity))
             why = _why(standing, form, pnid == facts.sender, place, condition, capacity)
-            why += _TEMPLATE_NOTES[template] if form == "template" else ""
+            why += (_TEMPLATE_NOTES[template] if form == "template" else "") + _ZONE_NOTES[facts.unknown_zone]
             ranked.append((order, Candidate.built(phone_number_id=pnid, form=form, valid_until=until, reason=why)))
     if not ranked and isinstance(worded, Reason):
         return worded.model_copy(update={"policy_version": governance.version})
@@ -205,20 +213,24 @@ def choose(facts: Facts, governance: Governance, now: datetime) -> Choice | Reas
     return Choice(tuple(candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])), opened, language)
 
 
+def _opened(facts: Facts, governance: Governance, earliest: datetime) -> Opening | Reason:
+    """Its hours. Who wrote a command is awake and waits for the answer: that goes at any hour (CMP-5)."""
+    if facts.answers:
+        return Opening(earliest)
+    zones, unknown = facts.zones or (), facts.unknown_zone
+    return opening(facts.category, zones, facts.send_window, earliest, facts.expires_at, governance, unknown)
+
+
 def _worded(facts: Facts, governance: Governance, numbers: Sequence[Number]) -> Wording | Reason | None:
     """In which language the template goes, why it may not, or None where there is none. Decisions of before templates
     were known name no languages: nothing speaks against those."""
     if not facts.template:
         return None
-    accounts = _accounts(numbers)
-    if not facts.languages:
+    accounts, chains = accounts_of(numbers), governance.routing.language_fallback
+    languages = in_order(facts.offered, facts.asked, chains) if facts.offered else facts.languages
+    if not languages:
         return Wording(None, dict.fromkeys(accounts, UNKNOWN_BUT_ALLOWED))
-    policy = governance.templates
-    return wording(facts.template_name, facts.languages, accounts, facts.templates, facts.category, policy)
-
-
-def _accounts(numbers: Sequence[Number]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(number.waba_id for number in numbers))
+    return wording(facts.template_name, languages, accounts, facts.templates, facts.category, governance.templates)
 
 
 def decision_of(outcome: Planned | NoRoute, policy_version: str, now: datetime) -> Decision | None:
@@ -257,37 +269,10 @@ def window_end(last_inbound_at: datetime | None, governance: Governance) -> date
     return last_inbound_at + WINDOW - timedelta(minutes=governance.routing.window_margin_minutes)
 
 
-def sticky_order(
-    person_key: str, numbers: Sequence[Number], governance: Governance, near: Sequence[str] = ()
-) -> list[Number]:
-    """Weighted rendezvous hashing: a person keeps their number, and a number that comes or goes moves only its own.
-
-    Numbers get persons in proportion to how fast their profile lets them send; those in `near`, of their own country,
-    come first (RTW-6).
-    """
-    if len(numbers) == 1:
-        return list(numbers)
-
-    def order(number: Number) -> tuple[bool, float]:
-        return number.phone_number_id not in near, -_score(person_key, number, governance.profile_of(number))
-
-    return sorted(numbers, key=order)
-
-
-def messages_per_minute(profile: Profile) -> float:
-    """How many messages a profile lets through in a minute in the long run."""
-    rates = [profile.per_second * 60.0]
-    per_window = ((profile.per_minute, 1), (profile.per_hour, 60), (profile.per_day, 1440))
-    rates += [limit / minutes for limit, minutes in per_window if limit is not None]
-    gap_ms = profile.base_delay_ms + profile.max_jitter_ms / 2
-    if gap_ms > 0:
-        rates.append(60_000 / gap_ms)
-    return min(rates)
-
-
 _UNKNOWN = Condition()
 _TEMPLATE_NOTES = ("", "; of the template nothing is known", "; the template is paused", "")
 """By its standing's rank."""
+_ZONE_NOTES = ("", "; there is no time zone of the name given")
 _country = lru_cache(maxsize=10_000)(country_of)
 """Of our own numbers."""
 
@@ -298,13 +283,6 @@ def _near(recipient: str, numbers: Sequence[Number]) -> tuple[str, ...]:
         return ()
     own = country_of(recipient)
     return tuple(pnid for pnid, country in countries.items() if country == own)
-
-
-def _zones(given: str | None, recipient: str) -> tuple[str, ...]:
-    """The zone that the intent gives, where there is such a one; else those of the number or the user id's country."""
-    if given is not None:
-        return (given,) if known_zone(given) else ()
-    return zones_of(recipient)
 
 
 def _condition(state: NumberState | None, queue: QueueState | None) -> Condition | None:
@@ -353,12 +331,6 @@ def _worth(place: int, condition: Condition, capacity: Capacity) -> tuple[bool, 
     """Capacity at all, the person's own number, capacity left, quality; the sticky order holds the countries."""
     own = place == 0 and condition.quality != "RED" and capacity.minutes <= LONG_QUEUE_MINUTES
     return capacity.rank == 2, not own, capacity.rank, _QUALITY_RANK[condition.quality], place
-
-
-def _score(person_key: str, number: Number, profile: Profile) -> float:
-    digest = hashlib.sha256(f"{person_key}\x1f{number.phone_number_id}".encode()).digest()
-    share = (int.from_bytes(digest[:8], "big") + 1) / (2**64 + 2)  # strictly between 0 and 1
-    return -messages_per_minute(profile) / math.log(share)
 
 
 def health(condition: Condition, form: Form, now: datetime) -> int:

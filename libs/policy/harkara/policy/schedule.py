@@ -10,7 +10,7 @@ import heapq
 import math
 import zlib
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
@@ -128,21 +128,36 @@ def mixed_place(phone_number_id: str, message_id: str, received_at: float) -> fl
 
 
 def turns_before(
-    flows: Iterable[QueueFlow], flow: str, priority: int, weight: float = 1.0, place: float | None = None
+    flows: Iterable[QueueFlow],
+    flow: str,
+    priority: int,
+    weight: float = 1.0,
+    place: float | None = None,
+    producer: str = "",
 ) -> int:
-    """How many calls go before a message that now joins `flow`: everything of higher priorities, what is before it in
-    its own flow (all of it, or where the flow is mixed what has an earlier place), and of each other flow as much as
-    its weight gives it meanwhile. What comes later is not known: in a mixed flow it may go before, for ten minutes.
+    """How many calls go before a message that now joins `flow`, of `producer` (a flow of single messages has its name)
+    with that `weight`: everything of higher priorities, what is before it in its own flow (all of it, or where the flow
+    is mixed what has an earlier place), of each other flow of its producer as much as its own, and of each other
+    producer as much as its weight gives it meanwhile. What comes later is not known: in a mixed flow it may go before,
+    for ten minutes.
     """
-    known = [each for each in flows if each.priority >= priority]
-    own = sum(_earlier(each, place) for each in known if (each.priority, each.flow) == (priority, flow))
-    before = own
-    for each in known:
+    own, before = 0, 0
+    siblings: Counter[tuple[str, int]] = Counter()
+    others: Counter[tuple[str, float]] = Counter()
+    for each in flows:
         if each.priority > priority:
             before += each.queued
-        elif each.flow != flow:
-            before += min(each.queued, round((own + 1) * each.weight / weight))
-    return before
+        elif each.priority < priority:
+            continue
+        elif (each.producer or each.flow) != (producer or flow):
+            others[each.producer or each.flow, each.weight] += each.queued
+        elif each.flow == flow:
+            own += _earlier(each, place)
+        else:
+            siblings[each.flow, each.flows] += each.queued
+    turns = own + sum(min(queued, (own + 1) * several) for (_, several), queued in siblings.items())
+    share = (turns + 1) / weight
+    return before + turns + sum(min(queued, round(share * each)) for (_, each), queued in others.items())
 
 
 def _earlier(flow: QueueFlow, place: float | None) -> int:

@@ -58,6 +58,12 @@ class Second:
             place = self._noted.index(noted)
             del self._noted[place], self._starts[place]
 
+    def moved(self, step: float) -> Second:
+        """One in which every call lies `step` seconds later (negative: earlier), and is known by that time."""
+        other = Second(self._size)
+        other._starts, other._noted = [at + step for at in self._starts], [at + step for at in self._noted]
+        return other
+
     def copy(self) -> Second:
         """One that goes its own way."""
         other = Second(self._size)

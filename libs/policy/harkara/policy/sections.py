@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
 import phonenumbers
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from harkara.contracts.intents import Category
 from harkara.policy.mistakes import Inconsistent, called
@@ -54,6 +54,25 @@ class Section(BaseModel):
     """A part of the file: an unknown key is a typing error and is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+LONGEST_REQUEST_SECONDS = 20.0
+"""Whoever stops a dispatcher or takes its lanes waits for its calls. The limits of its group, its process and its pod
+follow from this one."""
+
+
+def _short_enough(seconds: float) -> float:
+    if seconds > LONGEST_REQUEST_SECONDS:
+        raise ValueError(
+            f"must be {LONGEST_REQUEST_SECONDS:g} or less: a dispatcher that is stopped or gives lanes away waits for "
+            "its calls, and is killed with them in doubt where they take longer"
+        )
+    return seconds
+
+
+RequestSeconds = Annotated[
+    float, Field(gt=0, json_schema_extra={"maximum": LONGEST_REQUEST_SECONDS}), AfterValidator(_short_enough)
+]
 
 
 class AdvisorIdentification(Section):
@@ -157,7 +176,7 @@ class Compliance(Section):
         for word in words:
             if not normalised(word) or len(word) > 64 or word.lstrip()[0] in "-!~":
                 raise ValueError(f"{word!r} is not a word of 1 to 64 characters; words can only be added, not removed")
-            if normalised(word) in BUILT_IN_OPT_IN_WORDS:
+            if normalised(word) in map(normalised, BUILT_IN_OPT_IN_WORDS):
                 raise ValueError(f"{word!r} is an opt-in word")
         return words
 

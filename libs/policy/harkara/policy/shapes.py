@@ -11,8 +11,13 @@ import json
 import struct
 from binascii import Error, unhexlify
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import Generic, TypeGuard, TypeVar
+
+from pydantic import ValidationError
+
+from harkara.contracts.event import EARLIEST, LATEST, Event
 
 Kind = bytes
 Found = bytes | datetime
@@ -23,6 +28,8 @@ MOST_OF_A_LENGTH = 8  # layouts of one length that are tried, the latest first: 
 _AROUND = {WHOLE: b"--T::Z", EXACT: b"--T::.Z"}
 _DIGITS = b"0123456789"
 _MARK = b"\x01"  # JSON's strings have no such
+E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 class Shape:
@@ -112,6 +119,44 @@ class Shapes:
         if layout not in latest:
             latest.appendleft(layout)
         return layout.read(key, text)
+
+
+class Taught(Generic[E, T]):
+    """What the texts of a shape say, learnt of the first one that was decoded: of a million all but some hundred need
+    not be. `most`: how many shapes are kept. `learn(shape, found, event)`: what every text of the shape of this event
+    says beside what differs; None where that cannot be told by its shape."""
+
+    def __init__(self, most: int, kind: type[E], learn: Callable[[Shape, list[Found], E], T | None]) -> None:
+        self._shapes = Shapes(most)
+        self._kind = kind
+        self._learn = learn
+        self._known: dict[int, T | None] = {}
+
+    def read(self, key: bytes, text: bytes) -> tuple[T, list[Found]] | None:
+        """What texts of its shape say, and what stands at this one's places; None where it is to be decoded."""
+        read = self._shapes.read(key, text)
+        if read is None:
+            return None
+        shape, found = read
+        known = self._known.get(shape.number)
+        if known is None:
+            known = self._learnt(shape, found, text)
+        return None if known is None else (known, found)
+
+    def _learnt(self, shape: Shape, found: list[Found], text: bytes) -> T | None:
+        if shape.number in self._known:  # it cannot be told by its shape
+            return None
+        try:
+            event = self._kind.model_validate_json(text)
+        except ValidationError:
+            return None  # another one of this shape may be sound
+        known = self._known[shape.number] = self._learn(shape, found, event)
+        return known
+
+
+def plausible(at: Found) -> TypeGuard[datetime]:
+    """Whether it is a time that an event may say; whatever else, the decoder tells."""
+    return isinstance(at, datetime) and EARLIEST <= at <= LATEST
 
 
 def _format(around: tuple[bytes, ...], kinds: tuple[Kind, ...]) -> str:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import struct
-from datetime import datetime
-from typing import NamedTuple, TypeGuard
-
-from pydantic import ValidationError
+from typing import NamedTuple
 
 from harkara.contracts.consent import PURPOSES, ConsentState, Heard, Purpose, Standing, joined_words
-from harkara.contracts.event import EARLIEST, LATEST, Event, epoch_ms
+from harkara.contracts.event import Event, epoch_ms
 from harkara.contracts.persons import PersonAlias
 from harkara.contracts.topics import PERSON_IDENTITIES, Topic
 from harkara.policy.aliases import Aliases, packed
 from harkara.policy.clearance import Word, restricted, word_of
 from harkara.policy.rows import PackedRows
-from harkara.policy.shapes import Found, Shape, Shapes
+from harkara.policy.shapes import Found, Shape, Taught, plausible
 from harkara.policy.words import both_packed, kept_words, pack_alone, pack_state, unpack_words
 
 
@@ -41,13 +38,13 @@ class _Told(NamedTuple):
         for index, word in enumerate(self.words):
             if word is not None:
                 at = found[word[2]]
-                if not _plausible(at):
+                if not plausible(at):
                     return None
                 parts[index], more = pack_alone(word[0], word[1], epoch_ms(at))
                 age += more
         if self.language_at is not None:
             at = found[self.language_at]
-            if not _plausible(at):
+            if not plausible(at):
                 return None
             age += epoch_ms(at)
         return both_packed(*parts), age
@@ -64,16 +61,17 @@ _OWN = -1
 class Standings:
     """Fed by the replica of `consent-state` and `person-identities`. A record that is older than the one held is passed
     over: of two writers, one of them frozen and revived, the one that knows more wins. What a person said under another
-    name of theirs counts as if it had been said under this one (B17)."""
+    name of theirs counts as if it had been said under this one (B17). `most_shared`: how many different states are kept
+    once for all persons of whom they hold."""
 
-    def __init__(self, *, with_owners: bool = False) -> None:
+    def __init__(self, *, with_owners: bool = False, most_shared: int = MOST_SHARED) -> None:
         self.aliases = Aliases(with_owners=with_owners)
         self._persons = PackedRows()
         self._own: dict[bytes, Said] = {}
         self._shared: list[Said] = []
+        self._most_shared = most_shared
         self._places: dict[Said, int] = {}
-        self._shapes = Shapes(MOST_SHAPES)
-        self._told: dict[int, _Told | None] = {}
+        self._taught = Taught(MOST_SHAPES, ConsentState, self._told_by)
 
     def __len__(self) -> int:
         return len(self._persons)
@@ -132,18 +130,8 @@ class Standings:
         person at other times: of a million all but some hundred. False: decode it, for `apply`."""
         if topic.name == PERSON_IDENTITIES.name:
             return self.aliases.take(text)
-        read = self._shapes.read(key, text)
-        if read is None:
-            return False
-        shape, found = read
-        if shape.number not in self._told:
-            try:
-                state = ConsentState.model_validate_json(text)
-            except ValidationError:
-                return False
-            self._told[shape.number] = self._told_by(shape, found, state)
-        told = self._told[shape.number]
-        return told is not None and self._take(packed(key.decode()), told, found)
+        read = self._taught.read(key, text)
+        return read is not None and self._take(packed(key.decode()), *read)
 
     def _take(self, person: bytes, told: _Told, found: list[Found]) -> bool:
         packed_state = told.packed(found)
@@ -177,7 +165,7 @@ class Standings:
         place = self._places.get(said)
         if place is None:
             ends = any(word is not None and word.until is not None for word in said[:2])
-            if ends or len(self._shared) >= MOST_SHARED:
+            if ends or len(self._shared) >= self._most_shared:
                 return _OWN
             place = self._places[said] = len(self._shared)
             self._shared.append(said)
@@ -205,8 +193,3 @@ class Standings:
 
 def _said_in(state: ConsentState) -> Said:
     return Said(word_of(state, "marketing"), word_of(state, "transactional"), state.language)
-
-
-def _plausible(at: Found) -> TypeGuard[datetime]:
-    """Whether it is a time that an event may say; whatever else, the decoder tells."""
-    return isinstance(at, datetime) and EARLIEST <= at <= LATEST

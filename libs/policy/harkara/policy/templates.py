@@ -11,15 +11,15 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from harkara.contracts.event import Reason, Value
-from harkara.contracts.intents import Category, Media, Template, Variant
+from harkara.contracts.intents import Category, Template, Variant
 from harkara.contracts.template_state import (
     TemplateCategory,
-    TemplateParameters,
     TemplateState,
     TemplateStatus,
     template_key,
 )
 from harkara.policy.sections import Templates
+from harkara.policy.template_values import brought_by, taken_by, values_problem
 
 _COST: dict[TemplateCategory, int] = {"UTILITY": 1, "AUTHENTICATION": 2, "MARKETING": 3}
 _NAMES: dict[TemplateCategory, Literal["marketing", "utility", "authentication"]] = {
@@ -81,7 +81,7 @@ def fact_of(state: TemplateState, template: Template) -> TemplateFact:
         category=state.category,
         category_before=state.category_before,
         paused_until=state.paused_until,
-        wrong=None if state.parameters is None else values_problem(state.parameters, template),
+        wrong=None if state.parameters is None else values_problem(taken_by(state.parameters), brought_by(template)),
     )
 
 
@@ -199,50 +199,12 @@ def recategorised(
     return Reason(code="template_recategorised", text=text, rule=RULE, details=details)
 
 
-def values_problem(wanted: TemplateParameters, template: Template) -> str | None:
-    """What of the template's values does not fit what Meta approved (132000, 132012, 131008), without the values."""
-    if wanted.other:
-        return f"it has a {wanted.other[0].lower()} component, which an intent cannot carry"
-    return _header_problem(wanted, template) or _body_problem(wanted, template) or _button_problem(wanted, template)
-
-
-def _header_problem(wanted: TemplateParameters, template: Template) -> str | None:
-    given = template.header
-    has = "none" if given is None else given.type if isinstance(given, Media) else "a text"
-    if wanted.header in ("IMAGE", "VIDEO", "DOCUMENT"):
-        kind = wanted.header.lower()
-        fits = isinstance(given, Media) and given.type == kind
-        return None if fits else f"its header takes a value of type {kind}, given is {has}"
-    if wanted.header == "LOCATION":
-        return "its header takes a location, which an intent cannot carry"
-    count = len(wanted.header_values)
-    if count == 0:
-        return None if given is None else f"its header takes no value, given is {has}"
-    return None if isinstance(given, str) and given else f"its header takes a text, given is {has}"
-
-
-def _body_problem(wanted: TemplateParameters, template: Template) -> str | None:
-    if wanted.named:
-        lacking = [name for name in wanted.body_values if name not in template.named]
-        extra = len(template.named.keys() - set(wanted.body_values)) + len(template.body)
-        if lacking:
-            return f"its body takes {len(wanted.body_values)} named values, and {lacking[0]} is not given"
-        return f"its body does not take {extra} of the values that are given" if extra else None
-    if template.named:
-        return f"its body takes {len(wanted.body_values)} values by position, given are named ones"
-    if len(template.body) != len(wanted.body_values):
-        return f"its body takes {len(wanted.body_values)} values, given are {len(template.body)}"
-    return None
-
-
-def _button_problem(wanted: TemplateParameters, template: Template) -> str | None:
-    takes = {button.index: button for button in wanted.buttons}
-    for given in template.buttons:
-        button = takes.get(given.index)
-        if button is None:
-            return f"its button {given.index} takes no value, or is not there"
-        if button.sub_type != given.sub_type:
-            return f"its button {given.index} takes a value of type {button.sub_type}, given is {given.sub_type}"
-    brought = {given.index for given in template.buttons}
-    lacking = next((button for button in wanted.buttons if button.required and button.index not in brought), None)
-    return None if lacking is None else f"its button {lacking.index} takes a value, and none is given"
+def changed(name: str, language: str, wrong: str) -> Reason:
+    """Why a message waits whose template was edited at Meta after it had been planned, and what somebody can do."""
+    text = (
+        f"The template {name} in {language} was changed at Meta, and what waits does not fit it any more: {wrong}. "
+        "Cancel it, or its run, and send it again with values that fit; or change the template back, and it goes."
+    )
+    return Reason(
+        code="template_changed", text=text, rule=RULE, details={"template": f"{name}:{language}", "wrong": wrong}
+    )

@@ -20,7 +20,7 @@ from harkara.runtime.http_port import uvicorn_config
 from harkara.runtime.kafka import Writer, start_producer
 from harkara.runtime.settings import ServiceSettings
 
-GRACE_SECONDS = 25.0  # per component, within Kubernetes' terminationGracePeriodSeconds of 60; calls to Meta last 10
+GRACE_SECONDS = 40.0  # per component, within Kubernetes' terminationGracePeriodSeconds of 60; lanes take up to 30
 
 log = structlog.get_logger()
 

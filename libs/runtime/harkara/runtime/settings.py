@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from harkara.contracts.topics import Topic
+from harkara.runtime.addresses import HttpAddress
 
 
 class KafkaSettings(BaseSettings):
@@ -105,7 +106,7 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
     traces: Literal["none", "console", "otlp"] = "none"
-    otlp_endpoint: str = "http://127.0.0.1:4318/v1/traces"
+    otlp_endpoint: HttpAddress = "http://127.0.0.1:4318/v1/traces"
     linger_seconds: float = 0.005
     broker_session_timeout_seconds: float = 8.0  # a killed worker's partitions stall this long; Faust's default is 60
 

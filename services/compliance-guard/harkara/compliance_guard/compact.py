@@ -26,12 +26,13 @@ _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=
 
 
 class CompactRows(MutableMapping[str, Row]):
-    """Rows by person; for a projection's table. Under keys that are no pseudonyms of ours they are kept unpacked."""
+    """Rows by person; for a projection's table. Under keys that are no pseudonyms of ours they are kept unpacked.
+    `most_texts`: how many different ones around what differs are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_texts: int = MOST_TEXTS) -> None:
         self._rows = PackedRows()
         self._others: dict[str, Row] = {}
-        self._shapes = Shapes(MOST_TEXTS)
+        self._shapes = Shapes(most_texts)
         self._rows_there: set[int] = set()
 
     def __len__(self) -> int:

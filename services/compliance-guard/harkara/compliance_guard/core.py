@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from harkara.contracts.audit import AuditRecord
+from harkara.contracts.audit import AuditRecord, as_json, decision_hash
 from harkara.contracts.consent import Change, ConsentEvent, ConsentState, advance_consent
 from harkara.contracts.event import Decision, Instant, Reason, epoch_ms, event_id
 from harkara.contracts.identity import is_user_id, step_key
@@ -58,8 +58,9 @@ def outputs(
 
     received = step("received", question.recorded_at)
     if isinstance(decision, Rejected):
-        refused = step("rejected", now, inputs_of(decision, decision.reason.policy_version or "", now), decision.reason)
-        return [received, refused, _audit(question, decision, steps, now)]
+        why = inputs_of(decision, decision.reason.policy_version or "", now)
+        refused = step("rejected", now, why, decision.reason)
+        return [received, refused, _audit(question, decision, steps, why, now)]
     cleared = step("cleared", now, inputs_of(decision, decision.policy_version, now))
     return [received, cleared, _cleared(question, decision, intent_hash, steps, now, marks)]
 
@@ -114,17 +115,22 @@ def _cleared(
     return Output(topic, decision.home, decision.home, event, step, now, subject=intent.message_id)
 
 
-def _audit(question: Question, rejected: Rejected, steps: str, now: datetime) -> Output:
+def _audit(question: Question, rejected: Rejected, steps: str, why: Decision | None, now: datetime) -> Output:
+    """That the message is not sent; bound to its event's decision."""
     intent, reason = question.intent, rejected.reason
     record = event_id(intent.message_id, steps, "audit")
     details = {"code": reason.code, "rule": reason.rule or "", "policy_version": reason.policy_version or ""}
+    step = event_id(intent.message_id, steps, "rejected")
+    bound = {} if why is None else {"decision": decision_hash(ACTOR, step, intent.message_id, as_json(why))}
     event = AuditRecord(
         audit_id=record,
         actor=ACTOR,
         action="intent_rejected",
         subject=intent.message_id,
         at=now,
-        details=details | {"home": rejected.home, "person_key": question.person_key, "producer": intent.producer},
+        details=details
+        | {"home": rejected.home, "person_key": question.person_key, "producer": intent.producer}
+        | bound,
     )
     return Output(AUDIT_LOG, rejected.home, intent.message_id, event, record, now, subject=intent.message_id)
 

@@ -57,7 +57,7 @@ class Judge:
         person, also = person_keys(self._pepper, intent)
         question = core.question_of(intent, incoming.timestamp, person, now)
         word = self._standings.word(person, purpose_of(intent), also)
-        names = self._standings.names(person, also) if self._governance.do_not_message else ()
+        names = self._standings.names(person, also)
         question = replace(question, word=word, also_key=also, names=names)
         decision = decide(question, self._governance, now)
         code = decision.reason.code if isinstance(decision, Rejected) else "cleared"
@@ -152,7 +152,7 @@ class Answerer:
             return []
         now = self._clock.now()
         question = core.question_of(intent, inbound.received_at, inbound.person_key, now)
-        names = self._standings.names(inbound.person_key) if self._governance.do_not_message else ()
+        names = self._standings.names(inbound.person_key)
         question = replace(question, word=standing, answers=inbound.sent_at, names=names)
         decision = decide(question, self._governance, now)
         CONFIRMATIONS.labels(decision.reason.code if isinstance(decision, Rejected) else "cleared").inc()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
@@ -22,10 +22,11 @@ class Head(BaseModel):
 
 
 class Heads(BaseModel):
-    """`unlinked`: records from before there were chains."""
+    """`unlinked`: records from before there were chains; `unwitnessed`: decisions from before they were in one."""
 
     chains: list[Head]
     unlinked: int
+    unwitnessed: int
 
 
 class Link(BaseModel):
@@ -50,12 +51,28 @@ class Links(BaseModel):
     links: list[Link]
 
 
+class Witnessed(BaseModel):
+    """A decision, and the number of the record that stands for it in its chain."""
+
+    link: int
+    source: str
+    event_id: str
+    message_id: str | None
+    decision: Any
+
+
+class WitnessedDecisions(BaseModel):
+    """By the records that stand for them."""
+
+    decisions: list[Witnessed]
+
+
 @auditing.get("/heads")
 async def heads(desk: AtDesk, caller: AsCaller) -> Heads:
     """Where the chains end: keep it where nobody writes to the database, and compare later."""
     caller.require_everything()
-    found, unlinked = await desk.queries.audit_heads()
-    return Heads(chains=[Head.model_validate(row) for row in found], unlinked=unlinked)
+    found, unlinked, unwitnessed = await desk.queries.audit_heads()
+    return Heads(chains=[Head.model_validate(row) for row in found], unlinked=unlinked, unwitnessed=unwitnessed)
 
 
 @auditing.get("/chains/{chain}")
@@ -69,3 +86,18 @@ async def links(
     """The records of a chain after the `after`-th."""
     caller.require_everything()
     return Links(links=[Link.model_validate(row) for row in await desk.queries.audit_links(chain, after, limit)])
+
+
+@auditing.get("/chains/{chain}/decisions")
+async def witnessed(
+    chain: int,
+    desk: AtDesk,
+    caller: AsCaller,
+    after: Annotated[int, Query(ge=0, le=2**62)],
+    until: Annotated[int, Query(ge=0, le=2**62)],
+) -> WitnessedDecisions:
+    """What the chain's records after the `after`-th until the `until`-th stand for. Each says how many: ask for as many
+    records as an answer is to be long."""
+    caller.require_everything()
+    rows = await desk.queries.audit_decisions(chain, after, until)
+    return WitnessedDecisions(decisions=[Witnessed.model_validate(row) for row in rows])

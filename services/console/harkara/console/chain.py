@@ -1,8 +1,11 @@
 """The audit's hash chains: what was written down once cannot be changed without it being seen.
 
 A partition of `audit-log` is a chain, in the order in which its records are stored first; a record that comes again is
-passed over. Whoever may write to the database could compute a whole chain anew, so its end is also told where they
-cannot write: to the log every hour, and to whoever asks (`harkara audit heads`), to be kept and compared later.
+passed over, and so is a service's word on its policy where that is no news. The decisions on messages are in chains of
+their own (`witness`); an automatic halt is in that of its partition of `number-state`.
+
+Whoever may write to the database could compute a whole chain anew, so its end is also told where they cannot write: to
+the log every hour, and to whoever asks (`harkara audit heads`), to be kept and compared later.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool
 
 from harkara.console.core import AUDIT, Placed, Row
-from harkara.contracts.audit import CHAIN_START, AuditRecord, fields_to_seal, linked_hash, persons_in
+from harkara.contracts.audit import CHAIN_START, POLICY_APPLIED, AuditRecord, fields_to_seal, linked_hash, persons_in
 
 HEADS_SECONDS = (
     3600.0  # a change of older records is found where logs of the last hour are out of the hand that made it
@@ -54,9 +57,10 @@ async def _appended(connection: AsyncConnection[DictRow], chain: int, rows: dict
     cursor = await connection.execute("SELECT audit_id FROM audit WHERE audit_id = ANY(%s)", (list(rows),))
     known = {row["audit_id"] for row in await cursor.fetchall()}
     link, hash_, found = head["link"], head["hash"], []
+    in_force: dict[str, AuditRecord] = {}
     for audit_id, row in rows.items():
-        if audit_id not in known:
-            record = AuditRecord.model_validate(row)
+        record = AuditRecord.model_validate(row)
+        if audit_id not in known and await _is_news(connection, record, in_force):
             salts = {field: secrets.token_hex(SALT_BYTES) for field in fields_to_seal(record)}
             link, hash_ = link + 1, linked_hash(hash_, record, salts)
             place = {"chain": chain, "link": link, "hash": hash_}
@@ -64,6 +68,26 @@ async def _appended(connection: AsyncConnection[DictRow], chain: int, rows: dict
     if found:
         await connection.execute("UPDATE audit_heads SET link = %s, hash = %s WHERE chain = %s", (link, hash_, chain))
     return found
+
+
+async def _is_news(connection: AsyncConnection[DictRow], record: AuditRecord, in_force: dict[str, AuditRecord]) -> bool:
+    """Not where a service says again which policy it goes by, as each of its instances does at each start: of a policy
+    that stays only its coming into force is news, and of one that comes back its return. `in_force`: by service."""
+    if record.action != POLICY_APPLIED:
+        return True
+    if record.actor not in in_force:
+        cursor = await connection.execute(
+            "SELECT audit_id, actor, action, subject, at, details FROM audit WHERE action = %s AND actor = %s "
+            "ORDER BY at DESC LIMIT 1",
+            (POLICY_APPLIED, record.actor),
+        )
+        if (row := await cursor.fetchone()) is not None:
+            in_force[record.actor] = AuditRecord.model_validate(row)
+    before = in_force.get(record.actor)
+    if before is not None and (record.at <= before.at or record.subject == before.subject):
+        return False
+    in_force[record.actor] = record
+    return True
 
 
 class HeadsTold:

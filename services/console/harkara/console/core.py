@@ -15,7 +15,7 @@ from typing import Any
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.consent import OWN_WORD, SAID_ELSEWHERE, ConsentEvent
 from harkara.contracts.envelope import LONGEST_REASON, Envelope, Headers, Undecodable, decode, header
-from harkara.contracts.event import Event
+from harkara.contracts.event import Event, event_id
 from harkara.contracts.lifecycle import MessageLifecycle, MessageState
 from harkara.contracts.numbers import NumberEvent, NumberState, QueueState
 from harkara.contracts.persons import PersonAlias
@@ -173,6 +173,25 @@ def place(record: Record, pepper: bytes) -> Placed | None:
         return dead_letter(record, pepper, reason=str(error))
     table, row_of = _PLACES[type(envelope.event)]
     return Placed(table, row_of(envelope), record)
+
+
+def automatic_halt(placed: Placed) -> Placed | None:
+    """The audit's record of a number that was halted by no operator; of other rows None. Operators' words are there
+    already. A halt is one until the number is resumed, whatever is seen of it meanwhile."""
+    row = placed.row
+    if placed.table is not NUMBERS or not row["latched"] or row["by"].startswith("operator:"):
+        return None
+    reason = row["reason"] or {}
+    said = {name: str(reason.get(name) or "") for name in ("code", "rule", "text", "policy_version")}
+    record = AuditRecord(
+        audit_id=event_id("halt", row["phone_number_id"], row["resumed_at"] or "", row["by"], said["code"]),
+        actor=row["by"],
+        action="number_halted",
+        subject=row["phone_number_id"],
+        at=row["updated_at"],
+        details=said | {"home": row["home"]},
+    )
+    return Placed(AUDIT, _plain(record), placed.of)
 
 
 def dead_letter(record: Record, pepper: bytes, *, reason: str | None = None) -> Placed:

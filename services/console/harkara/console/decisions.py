@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime
 
 from harkara.console.answers import Answer
 from harkara.console.routes import LONGEST_ID, PROBLEMS, AsCaller, AtDesk
+from harkara.policy.reload import content_of
 from harkara.runtime.problems import Problem
 
 deciding = APIRouter(prefix="/api/v1/decisions", responses=PROBLEMS)
@@ -21,6 +22,13 @@ class Recorded(Answer):
 
     message_id: str
     decision: dict[str, Any]
+
+
+class PolicyThen(Answer):
+    """A policy as it was put on record, JSON; None: it is not on record here."""
+
+    version: str
+    content: str | None = None
 
 
 class Decisions(Answer):
@@ -59,3 +67,12 @@ async def decisions(
     last = rows[-1] if len(rows) == limit else None
     cursor = None if last is None else f"{last['at'].isoformat()}|{last['source']} {last['event_id']}"
     return Decisions(decisions=found, next=cursor)
+
+
+@deciding.get("/policies/{version}")
+async def policy(version: Annotated[str, Path(max_length=LONGEST_ID)], desk: AtDesk, caller: AsCaller) -> PolicyThen:
+    """The policy of a decision: what it asked of a message, and so what was kept of it."""
+    caller.require_everything()
+    if version == desk.governance.version:
+        return PolicyThen(version=version, content=content_of(desk.governance))
+    return PolicyThen(version=version, content=await desk.queries.policy(version))

@@ -6,18 +6,13 @@ a record that is read again from the start. A message's `wamid` goes too, as Met
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from harkara.console.core import AUDIT, CONSENT, MESSAGE_EVENTS, MESSAGES, NAMES, Row, Table
-
-ERASED = "erased"
-"""Stands where a person was."""
-_PERSON_FIELDS = frozenset({"person_key", "reached_key", "also_key", "listed_as"})
-_WAMID = re.compile(r"wamid\.[\w+/=-]+", re.ASCII)
+from harkara.contracts.audit import ERASED, PERSON_FIELDS, WAMID
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +71,11 @@ def without(value: Any, persons: Collection[str]) -> Any:
     """A JSON value in which nobody is named: no field that names a person, no id of Meta's, none of these persons."""
     if isinstance(value, dict):
         kept = {name: without(each, persons) for name, each in value.items() if name != "wamid"}
-        return kept | {name: ERASED for name in kept.keys() & _PERSON_FIELDS if kept[name] is not None}
+        return kept | {name: ERASED for name in kept.keys() & PERSON_FIELDS if kept[name] is not None}
     if isinstance(value, list):
         return [without(each, persons) for each in value]
     if not isinstance(value, str):
         return value
     for person in persons:
         value = value.replace(person, ERASED)
-    return _WAMID.sub(ERASED, value)
+    return WAMID.sub(ERASED, value)

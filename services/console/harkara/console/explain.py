@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -64,27 +65,37 @@ class Explanation(Answer):
 
 @explaining.get("/messages/{message_id}/explain", response_model_exclude_none=True)
 async def explain_message(message_id: str, desk: AtDesk, caller: AsCaller) -> Explanation:
-    """The policy's decisions on a message, each made again under the policy that was in force. A wamid will do too."""
+    """The decisions on a message, of guard, router and lane, each made again from its recorded inputs under the policy
+    that was in force. A wamid will do too."""
     state, history = await find_message(desk, caller, message_id)
-    decisions = list(_decisions(history))
+    decisions = decisions_of(MessageLifecycle.model_validate(row["event"]).decision for row in history)
     policies = {version: await _policy(desk, version) for version in {each.policy_version for each in decisions}}
     return Explanation(
         message_id=state.message_id,
         status=state.status,
         reason=None if state.reason is None else Why.model_validate(state.reason.model_dump()),
         turns=_turns(history),
-        decisions=[_explained(each, policies[each.policy_version]) for each in decisions],
+        decisions=[made_again(each, policies[each.policy_version]) for each in decisions],
     )
 
 
-def _decisions(history: list[Row]) -> list[Decision]:
-    """Of a hop that was killed and ran again there may be several; each is shown once."""
+def decisions_of(recorded: Iterable[Decision | None]) -> list[Decision]:
+    """Of a history in its order. Of a hop that was killed and ran again there may be several; each is shown once. Of
+    several in a row by which a lane held the message for the same reason, the newest: a message that waits for a place
+    is told a new time every few minutes."""
     found: dict[str, Decision] = {}
-    for row in history:
-        decision = MessageLifecycle.model_validate(row["event"]).decision
-        if decision is not None:
-            found.setdefault(decision.model_dump_json(), decision)
+    for decision in recorded:
+        if decision is None:
+            continue
+        newest = next(reversed(found.items()), None)
+        if newest is not None and _holds_on(newest[1], decision):
+            del found[newest[0]]
+        found.setdefault(decision.model_dump_json(), decision)
     return list(found.values())
+
+
+def _holds_on(before: Decision, decision: Decision) -> bool:
+    return before.step == decision.step == "lane" and before.verdict == decision.verdict
 
 
 def _turns(history: list[Row]) -> list[Turn]:
@@ -113,7 +124,8 @@ def _read(content: str, version: str) -> Governance | None:
         return None
 
 
-def _explained(decision: Decision, policy: Governance | None) -> Explained:
+def made_again(decision: Decision, policy: Governance | None) -> Explained:
+    """A recorded decision beside what its inputs come to under the policy of its version (None: not on record)."""
     kept = Explained(
         step=decision.step,
         at=decision.at,

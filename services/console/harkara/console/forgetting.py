@@ -19,9 +19,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from harkara.console.core import AUDIT, CONSENT, MESSAGE_EVENTS, MESSAGES, NAMES, Row, Table
-from harkara.console.erasing import ERASED, Erasure, covering, message_without_person, persons_of
+from harkara.console.erasing import Erasure, covering, message_without_person, persons_of
 from harkara.console.metrics import ERASURES
-from harkara.contracts.audit import AuditRecord, persons_in, without_person
+from harkara.contracts.audit import ERASED, AuditRecord, persons_in, without_person
 from harkara.contracts.consent import LIFTING, OWN_WORD
 
 ERASURE_LOCK = 0x65726173  # "eras": any constant beside the migrations'

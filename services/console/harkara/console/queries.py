@@ -154,21 +154,34 @@ class Queries:
             | {"since": since, "limit": limit},
         )
 
-    async def audit_heads(self) -> tuple[list[Row], int]:
-        """Where the audit's chains end, and how many records are in none. A chain whose end is gone has none, 0."""
+    async def audit_heads(self) -> tuple[list[Row], int, int]:
+        """Where the audit's chains end; how many records are in none, and how many decisions under none. A chain whose
+        end is gone has none, 0."""
         (without,) = await self._all("SELECT count(*) AS count FROM audit WHERE chain IS NULL")
+        (unwitnessed,) = await self._all(
+            "SELECT count(*) AS count FROM message_events WHERE witness IS NULL AND event ? 'decision'"
+        )
         ends = await self._all(
             "SELECT chain, link, hash FROM audit_heads UNION ALL SELECT DISTINCT chain, 0, %s FROM audit a "
             "WHERE chain IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_heads h WHERE h.chain = a.chain) "
             "ORDER BY chain",
             (CHAIN_START,),
         )
-        return ends, without["count"]
+        return ends, without["count"], unwitnessed["count"]
 
     async def audit_links(self, chain: int, after: int, limit: int) -> list[Row]:
         """The records of a chain after the `after`-th, in order."""
         return await self._all(
             "SELECT * FROM audit WHERE chain = %s AND link > %s ORDER BY link LIMIT %s", (chain, after, limit)
+        )
+
+    async def audit_decisions(self, chain: int, after: int, until: int) -> list[Row]:
+        """The decisions that a chain's records after the `after`-th until the `until`-th stand for."""
+        return await self._all(
+            "SELECT a.link, e.source, e.event_id, e.message_id, e.event -> 'decision' AS decision FROM audit a "
+            "JOIN message_events e ON e.witness = a.audit_id WHERE a.chain = %s AND a.link > %s AND a.link <= %s "
+            "ORDER BY a.link",
+            (chain, after, until),
         )
 
     async def _all(self, statement: Any, parameters: Any = None) -> list[Row]:

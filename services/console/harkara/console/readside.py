@@ -10,7 +10,7 @@ import psycopg
 import structlog
 from aiokafka import ConsumerRecord
 
-from harkara.console.core import TOPICS, Record, place, views_of
+from harkara.console.core import TOPICS, Record, automatic_halt, place, views_of
 from harkara.console.settings import Settings
 from harkara.console.store import Store
 from harkara.runtime.clock import Clock, SystemClock
@@ -71,6 +71,7 @@ class ReadSide(AtLeastOnce):
 
     async def _stored(self, records: list[Record]) -> None:
         placed = [found for record in records if (found := place(record, self._pepper)) is not None]
+        placed += [halt for each in placed if (halt := automatic_halt(each)) is not None]
         give_up_at = self._clock.monotonic() + GIVE_UP_SECONDS
         while True:
             try:

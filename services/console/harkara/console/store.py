@@ -18,8 +18,9 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
+from harkara.console import witness
 from harkara.console.chain import LINKED, linked
-from harkara.console.core import AUDIT, TABLES, Placed, Row, Table, dead_letter, newest
+from harkara.console.core import AUDIT, MESSAGE_EVENTS, TABLES, Placed, Row, Table, dead_letter, newest
 from harkara.console.forgetting import Forgetting
 from harkara.console.metrics import DATABASE_UP, DEAD_LETTERS, ROWS, UNREADABLE, WRITE_SECONDS
 from harkara.console.settings import Settings
@@ -174,8 +175,19 @@ class Store:
                 if table is AUDIT:
                     rows = await linked(connection, [_storable(each) for each in placed if each.table is AUDIT])
                 kept = await forgetting.kept(table, rows)
+                if table is MESSAGE_EVENTS:
+                    kept = await self._witnessed(connection, kept, placed)
                 await connection.execute(_UPSERTS[table.name], (_json(kept),))
             await forgetting.end(batch)
+
+    async def _witnessed(self, connection: Connection, events: list[Row], placed: Sequence[Placed]) -> list[Row]:
+        """Write those that have decisions, under a record of the audit; the others."""
+        deciding = [row for row in events if witness.decides(row)]
+        if deciding:
+            of = [each for each in placed if each.table is MESSAGE_EVENTS and witness.decides(each.row)]
+            records = await witness.written(connection, _WITNESSED, _json, deciding, of)
+            await connection.execute(_UPSERTS[LINKED.name], (_json(records),))
+        return [row for row in events if not witness.decides(row)]
 
     async def _write_alone(self, each: Placed) -> None:
         try:
@@ -210,6 +222,7 @@ def _names(columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
+_WITNESSED = _upsert(witness.WITNESSED) + witness.RETURNED
 _UPSERTS = {table.name: _upsert(table) for table in TABLES} | {LINKED.name: _upsert(LINKED)}
 
 

@@ -1,13 +1,15 @@
 """The circuit breaker of one number's endpoint (requirement rows FHL-3, FHL-10, DSP-15).
 
 closed      calls start at the number's pace
-open        no call starts until a time: at once where the endpoint cannot be reached (nothing has left, no message is
-            harmed), after OPENS_AFTER calls in a row that Meta did not serve: time-outs, cut connections, 5xx, codes
-            that say that Meta is unwell. Each such call may leave a message in doubt, so a flood must end soon
+open        no call starts until a time: at once where the endpoint cannot be reached or no request can be made to it
+            (nothing has left, no message is harmed; of the latter somebody is told), after OPENS_AFTER calls in a row
+            that Meta did not serve: time-outs, cut connections, 5xx, codes that say that Meta is unwell. Each such call
+            may leave a message in doubt, so a flood must end soon
 half-open   the time is over: one call at a time, until one is served (closed) or not (open for twice as long)
 
 An answer of Meta, be it a refusal, shows that the endpoint works. The hold is journaled with the count of openings in
-a row, so a restart does not open the gates. Once it stays open for longer than a moment, what waits goes by another
+a row and stays there until a call is served, so a restart neither opens the gates nor leaves them half-open; only the
+count of failures below OPENS_AFTER begins anew. Once it stays open for longer than a moment, what waits goes by another
 number of its plan; what has none keeps its place in the queue, so a breaker that flaps writes nothing of messages.
 """
 
@@ -19,7 +21,7 @@ from harkara.dispatcher.plan import BREAKER_REASONS, RESTING_TRIPS
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import LaneState
 from harkara.graph_api.errors import ErrorClass, Scope
-from harkara.graph_api.outcome import InDoubt, NotSent, Outcome, Refused
+from harkara.graph_api.outcome import IMPOSSIBLE, InDoubt, NotSent, Outcome, Refused
 
 OPENS_AFTER = 5  # by chance, with one call in ten unanswered, this happens once in 100,000 calls
 FIRST_OPEN_SECONDS = 0.5
@@ -28,6 +30,7 @@ MOST_TRIPS = 10  # counted; the longest time is reached at the seventh
 
 BREAKER_STATES = ("closed", "open", "half_open")
 NOT_REACHABLE, FAILING, SERVED = "not_reachable", "endpoint_failing", "served"
+NOT_POSSIBLE = "request_impossible"
 
 
 def note_outcome(scribe: Scribe, number: str, home: str, outcome: Outcome) -> None:
@@ -37,7 +40,7 @@ def note_outcome(scribe: Scribe, number: str, home: str, outcome: Outcome) -> No
     if word is None:
         return
     if word == SERVED:
-        lane.failures_in_a_row = lane.trips = 0
+        lane.failures_in_a_row = 0
         standing = scribe.state.holds.get(("number", number))
         if standing is not None and standing.reason in BREAKER_REASONS:
             scribe.erase(journal.hold_key("number", number))
@@ -46,10 +49,11 @@ def note_outcome(scribe: Scribe, number: str, home: str, outcome: Outcome) -> No
     standing = scribe.state.holds.get(("number", number))
     if standing is not None and (standing.until is None or standing.until > scribe.now):
         return  # it is open already: calls that began before end now
-    if word == NOT_REACHABLE or lane.trips or lane.failures_in_a_row >= OPENS_AFTER:
+    if word in (NOT_REACHABLE, NOT_POSSIBLE) or lane.trips or lane.failures_in_a_row >= OPENS_AFTER:
         trips = min(lane.trips + 1, MOST_TRIPS)
         moves = trips == RESTING_TRIPS  # once: what stays then has no other way
-        hold(scribe, home, "number", number, word, scribe.now + open_seconds(trips), trips=trips, moves=moves)
+        told = {"trips": trips, "moves": moves} | ({"alert": True} if word == NOT_POSSIBLE else {})
+        hold(scribe, home, "number", number, word, scribe.now + open_seconds(trips), **told)
 
 
 def open_seconds(trips: int) -> float:
@@ -58,8 +62,11 @@ def open_seconds(trips: int) -> float:
 
 
 def verdict_on(outcome: Outcome) -> str | None:
-    """SERVED, NOT_REACHABLE or FAILING; None where the outcome says nothing of the endpoint (we did not call)."""
+    """SERVED, NOT_REACHABLE, NOT_POSSIBLE or FAILING; None where the outcome says nothing of the endpoint (we did not
+    call)."""
     if isinstance(outcome, NotSent):
+        if outcome.reason == IMPOSSIBLE:
+            return NOT_POSSIBLE
         return NOT_REACHABLE if outcome.reason in ("connect", "pool", "closed") else None
     if isinstance(outcome, InDoubt):
         return FAILING

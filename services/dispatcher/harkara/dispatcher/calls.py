@@ -17,7 +17,7 @@ from harkara.dispatcher.heard import Indicator
 from harkara.dispatcher.senders import Senders, body_of
 from harkara.dispatcher.state import Message
 from harkara.dispatcher.tokens import NoToken
-from harkara.graph_api.outcome import Accepted, InDoubt, NotSent, Outcome, Refused
+from harkara.graph_api.outcome import IMPOSSIBLE, Accepted, InDoubt, NotSent, Outcome, Refused
 from harkara.runtime.clock import Clock
 from harkara.runtime.telemetry import span
 
@@ -113,6 +113,8 @@ class Calls:
         outcome = await self._sent(message, before_call, lambda: self.clock.monotonic() <= lease_until)
         if outcome == NotSent("lease"):
             outcome = NotSent(refusal)
+        if outcome == NotSent(IMPOSSIBLE):
+            log.error("request_impossible", phone_number_id=message.number)
         self.failpoints.reach("after_answer")
         _count(outcome)
         if isinstance(outcome, Refused) and outcome.policy.stops_numbers:
@@ -123,10 +125,15 @@ class Calls:
     async def _sent(self, message: Message, before_call: Callable[[], bool], in_time: Callable[[], bool]) -> Outcome:
         number = message.number or ""
         try:
-            body, client = body_of(message), self.senders.client(number)
+            body = body_of(message)
         except (ValidationError, ValueError, KeyError) as error:  # the order itself cannot be made into a request
             log.error("request_invalid", message_id=message.message_id, error=type(error).__name__)
             return NotSent("invalid")
+        try:
+            client = self.senders.client(number)
+        except (ValueError, KeyError) as error:  # of its way out or its place in the policy: no matter of the order
+            log.error("client_impossible", phone_number_id=number, error=type(error).__name__)
+            return NotSent(IMPOSSIBLE)
         try:
             if message.trace is None:
                 return await client.send(number, body, before_call=before_call, in_time=in_time)

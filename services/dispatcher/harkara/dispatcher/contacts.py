@@ -15,10 +15,11 @@ from harkara.dispatcher.scribe import Scribe
 from harkara.policy.contacts import decision_of, refusal_of
 
 
-def one_too_many(scribe: Scribe, around: Surroundings, message: Message, way: Go) -> bool:
-    """Whether the message must not go by this way for what the person was sent before: then it has ended here."""
+def one_too_many(scribe: Scribe, around: Surroundings, message: Message, way: Go, at: float | None = None) -> bool:
+    """Whether the message must not go by this way for what the person was sent before: then it has ended here. `at`: of
+    a rehearsal, when it would go (Unix seconds)."""
     recent = scribe.state.recent
-    rules, now = recent.rules, scribe.now
+    rules, now = recent.rules, scribe.now if at is None else at
     if message.answers or not rules.concern(message.category):
         return False
     mark, margin = mark_of(recent, message, way.candidate.form), quarantine_seconds(around)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from harkara.dispatcher import journal
+from harkara.dispatcher import causes, journal
 from harkara.dispatcher.contacts import one_too_many
 from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS, doubt, doubt_is_over
 from harkara.dispatcher.evidence import FALLBACK_KEPT_SECONDS
@@ -25,11 +25,14 @@ from harkara.dispatcher.plan import (
     Surroundings,
     Wait,
     calls_allowed,
+    decided,
     number_obstacle,
     over,
     told_of,
     way_of,
 )
+from harkara.dispatcher.probes import end_approved, end_holds, note_probe, wake_account
+from harkara.dispatcher.rebase import SET_BACK_SECONDS
 from harkara.dispatcher.rehearse import rehearse
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.spending import take_place, tend, write_drafts
@@ -67,7 +70,8 @@ def take_order(scribe: Scribe, order: dict[str, Any], trace: str | None) -> None
         }
         scribe.write(message_id, "order", order["home"], data)
     elif not same:
-        data = {"run_id": order.get("run_id"), "trace": trace}
+        why = causes.decided(order["policy_version"], causes.conflict(lives=live is not None))
+        data = {"run_id": order.get("run_id"), "trace": trace} | why
         scribe.write(journal.conflict_key(message_id), "conflict", order["home"], data)
 
 
@@ -78,9 +82,7 @@ def tick(scribe: Scribe, around: Surroundings) -> None:
     for message in list(state.timers.take_due(now, ROUND)):
         if state.messages.get(message.message_id) is message:
             _wake(scribe, around, message)
-    for scope_target, hold in list(state.holds.items()):  # a handful: numbers and pairs that pause now
-        if hold.until is not None and hold.until <= now:
-            scribe.erase(journal.hold_key(*scope_target))
+    end_holds(scribe, around)
     for message_id in list(state.horizon.forget_old(now, ROUND)):
         scribe.erase(message_id)
         scribe.erase(journal.step_key(message_id))
@@ -109,11 +111,13 @@ def _wake(scribe: Scribe, around: Surroundings, message: Message) -> None:
     if message.status == "in_doubt":
         doubt_is_over(scribe, around, message)
     elif message.status == "unknown":
-        scribe.end(message, "unknown", message.attempt, reason="nobody_resolved_it")
+        why = causes.decided(around.policy.version, causes.unresolved(message.until or scribe.now))
+        scribe.end(message, "unknown", message.open_attempt, reason="nobody_resolved_it", **why)
     elif message.status == "scheduled" and scribe.now < message.expires_at:
         scribe.step(message, "queued")
     elif scribe.now >= message.expires_at:
-        scribe.end(message, "expired", message.attempt + 1, reason="expired")
+        why = causes.decided(around.policy.version, causes.life(message))
+        scribe.end(message, "expired", message.attempt + 1, reason="expired", **why)
     elif message.status == "retrying":
         scribe.state.ready(message)
     else:
@@ -140,21 +144,27 @@ def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
     if message.status in ("scheduled", "retrying") and message.until is not None and message.until > scribe.now:
         ended = over(scribe.state, around, message, scribe.now)
         if ended is not None:
-            scribe.end(message, ended.status, message.attempt + 1, reason=ended.reason)
+            why = decided(around, message, ended)
+            scribe.end(message, ended.status, message.attempt + 1, reason=ended.reason, **why)
         return
     way = way_of(scribe.state, around, message, scribe.now)
-    if isinstance(way, Over):
+    if isinstance(way, Over) and way.status == "unknown":
+        scribe.step(message, "unknown", reason=way.reason, **decided(around, message, way))
+    elif isinstance(way, Over):
         order = order_of(message) if way.status == "failed_unsent" else None  # for the DLQ
-        scribe.end(message, way.status, message.attempt + 1, reason=way.reason, order=order)
+        why = decided(around, message, way)
+        scribe.end(message, way.status, message.attempt + 1, reason=way.reason, order=order, **why)
     elif isinstance(way, Wait):
         if message.status != "held" or message.reason != way.reason or message.until != way.until:
-            scribe.step(message, "held", reason=way.reason, until=way.until, **told_of(around, message, way))
+            why = told_of(around, message, way) | decided(around, message, way)
+            scribe.step(message, "held", reason=way.reason, until=way.until, **why)
         else:
             scribe.state.index(message)
     else:
         if message.status in ("held", "scheduled"):
             scribe.step(message, "queued")
         scribe.state.place(message, way.candidate.number)
+        note_probe(scribe.state, around, message, way, scribe.now)
 
 
 def start_calls(scribe: Scribe, around: Surroundings) -> list[Message]:
@@ -210,6 +220,8 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
     types = types_first(scribe, lane, message, way.candidate)
     if types is not None:
         return types
+    if state.holds:
+        note_probe(state, around, message, way, scribe.now)
     lane.take(message)
     message.placed = None
     scribe.step(
@@ -249,23 +261,16 @@ def _end_hold_of_number(scribe: Scribe, around: Surroundings, number: str) -> No
 def template_changed(scribe: Scribe, around: Surroundings, template: str) -> None:
     """More is known of a template (named as in its account): a hold that Meta's refusal made ends where it was approved
     later, and what waits by the account's numbers is looked at again."""
-    _end_hold_of_template(scribe, around, template)
-    state, waba_id = scribe.state, template.partition("/")[0]
-    for number, lane in state.numbers.items():  # at a start thousands of templates are told, and few numbers wait
-        if lane.waiting and number in around.fleet and around.fleet[number].waba_id == waba_id:
-            wake_number(state, number)
-
-
-def _end_hold_of_template(scribe: Scribe, around: Surroundings, template: str) -> None:
-    hold, word = scribe.state.holds.get(("template", template)), around.templates.get(template)
-    if hold is not None and word is not None and word.approved and word.status_at > hold.at:
-        scribe.erase(journal.hold_key("template", template))
+    end_approved(scribe, around, template)
+    wake_account(scribe, around, template)
 
 
 def recover(scribe: Scribe, around: Surroundings) -> None:
     """After the journal was read: attempts without an outcome are in doubt, everything else finds its place. A hold
     that was ended while nobody owned the lane ends now: that word will not be told again."""
     state = scribe.state
+    if state.latest > scribe.now + SET_BACK_SECONDS:
+        scribe.clock_set(scribe.now - state.latest)
     state.replaying = False
     state.weights, state.recent.rules = around.policy.weights, around.policy.contacts
     state.accounts = {number: facts.waba_id for number, facts in around.fleet.items()}
@@ -273,7 +278,7 @@ def recover(scribe: Scribe, around: Surroundings) -> None:
         if scope == "number":
             _end_hold_of_number(scribe, around, target)
         elif scope == "template":
-            _end_hold_of_template(scribe, around, target)
+            end_approved(scribe, around, target)
     for message in sorted(state.messages.values(), key=lambda each: each.seq):
         if message.status == "attempting":
             doubt(scribe, around, message, "owner_lost")

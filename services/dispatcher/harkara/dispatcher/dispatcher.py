@@ -10,6 +10,7 @@ from confluent_kafka import Message as Record
 
 from harkara.contracts.partition import partition_for
 from harkara.dispatcher import metrics
+from harkara.dispatcher.barred import Bar
 from harkara.dispatcher.core import number_changed, template_changed
 from harkara.dispatcher.denials import Denials
 from harkara.dispatcher.emitter import Emitter
@@ -20,6 +21,7 @@ from harkara.dispatcher.kinship import CANCEL, cancel_elsewhere, uncancelled
 from harkara.dispatcher.lane import Lane, LaneRefused
 from harkara.dispatcher.lane_log import Broken, Fenced
 from harkara.dispatcher.leases import LeaseReplica
+from harkara.dispatcher.leaving import LEAVE_SECONDS
 from harkara.dispatcher.limits import bring_up_to_date
 from harkara.dispatcher.membership import Membership
 from harkara.dispatcher.places import Key
@@ -241,7 +243,7 @@ class Dispatcher:
         metrics.LANES.set(len(self._taken))
 
     def _leave_seconds(self) -> float:
-        return self._governance.dispatch.request_timeout_seconds + 6.0
+        return self._governance.dispatch.request_timeout_seconds + LEAVE_SECONDS
 
     def _fresh(self) -> bool:
         return self.denials.table.fresh(FRESH_SECONDS) and self.number_states.table.fresh(FRESH_SECONDS)
@@ -282,12 +284,12 @@ class Dispatcher:
         if lane is not None:
             lane.changed(lease_changed, "/".join(key))
 
-    def _bar(self, number: str, outcome: Refused) -> None:
+    def _bar(self, number: str, outcome: Refused, since: float | None = None) -> None:
         """Before the next call of any lane here can start: what shares the token or account that was refused stops."""
         for each in sharing(self._facts, number, outcome.policy):
             lane = self._lanes.get(self._facts[each].partition) if each in self._facts else None
             if lane is not None:
-                lane.bar(each, outcome, own=each == number)
+                lane.bar(each, Bar(outcome, own=each == number, since=since))
 
     def _token_lost(self, _: str) -> None:
         for number in self._senders.refreshed(self._facts):

@@ -10,11 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from harkara.contracts.commands import SendCommand
+from harkara.dispatcher import causes
 from harkara.dispatcher.evidence import settle_by_evidence
 from harkara.dispatcher.fallback import end_accepted
-from harkara.dispatcher.plan import Surroundings, is_cancelled
+from harkara.dispatcher.message import RESEND_LOST
+from harkara.dispatcher.plan import Surroundings, is_cancelled, lost_for_resend
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import Message
+from harkara.policy.lane import Doubt, sent_again
 
 RESEND_MARGIN_SECONDS = 2.0  # beyond lease and request timeout: a call of an older owner has surely ended
 CHANNEL_FRESH_SECONDS = 60.0  # a status processed this recently shows that echoes would reach us
@@ -35,32 +38,51 @@ def doubt(scribe: Scribe, around: Surroundings, message: Message, reason: str, *
 
 
 def doubt_is_over(scribe: Scribe, around: Surroundings, message: Message) -> None:
-    """No echo came in time: the category's policy. Marketing and service are never sent again by the clock."""
-    may = message.category in around.policy.resent_categories
-    wanted = message.category == "authentication" or message.duplicate_ok
-    life = scribe.now < message.expires_at and message.spent < around.policy.max_attempts
-    quiet = scribe.now >= message.called_at + quarantine_seconds(around)
-    sure = may and wanted and life and quiet and not message.resent and not is_cancelled(scribe.state, message)
-    if sure and _channel_healthy(scribe, message):
+    """No echo came in time: the category's policy. Marketing and service are never sent again by the clock. A resend
+    waits until the older call has surely ended, however short the category's time is."""
+    quiet_at = message.called_at + quarantine_seconds(around)
+    doubt = Doubt(
+        message.category,
+        message.duplicate_ok,
+        lives=scribe.now < message.expires_at,
+        quiet=scribe.now >= quiet_at,
+        resent=message.resent,
+        cancelled=is_cancelled(scribe.state, message),
+        spent=message.spent,
+        heard=_channel_healthy(scribe, message),
+    )
+    policy = around.policy
+    if sent_again(doubt, policy.resent_categories, policy.max_attempts):
         scribe.step(message, "queued", resent=True, reason="resend_granted")
+    elif not doubt.quiet and sent_again(
+        doubt._replace(quiet=True, heard=True), policy.resent_categories, policy.max_attempts
+    ):
+        scribe.state.put_off(message, quiet_at)
     else:
-        scribe.step(message, "unknown", reason="no_echo")
+        heard_at = scribe.state.channel(message.number or "").status_at
+        why = causes.decided(policy.version, causes.echoless(doubt, heard_at, message))
+        scribe.step(message, "unknown", reason="no_echo", **why)
 
 
 def resolve(scribe: Scribe, around: Surroundings, message: Message, command: SendCommand) -> None:
     """An operator's word on a message in doubt: `sent`, `resend` or `drop`. One that was sent is followed like any that
     Meta took: whether it was delivered is not known. A resend is a new attempt with a number of its own, and begins
-    only when the older call has surely ended."""
+    only when the older call has surely ended. It goes by the phone number of the older one; where that is lost, the
+    message is `unknown` once more, and whoever then says `resend` lets it go by any of its plan."""
     if command.resolution == "sent":
         end_accepted(scribe, message, wamid=command.wamid, reason="resolved_by_operator")
     elif command.resolution == "drop":
-        scribe.end(message, "unknown", message.attempt, reason="dropped_by_operator")
+        why = causes.decided(around.policy.version, causes.resolved("drop", command.at.isoformat()))
+        scribe.end(message, "unknown", message.open_attempt, reason="dropped_by_operator", **why)
     else:
+        told = message.status == "unknown" and message.reason == RESEND_LOST
+        lost = told and lost_for_resend(scribe.state, around, message, scribe.now) is not None
+        number = None if lost else message.number  # who was told that its number is lost, and says so again, knows
         again_at = message.called_at + quarantine_seconds(around)
         if again_at > scribe.now:
-            scribe.step(message, "retrying", resent=True, until=again_at, reason="resend_granted")
+            scribe.step(message, "retrying", resent=True, number=number, until=again_at, reason="resend_granted")
         else:
-            scribe.step(message, "queued", resent=True, reason="resend_granted")
+            scribe.step(message, "queued", resent=True, number=number, reason="resend_granted")
 
 
 def quarantine_seconds(around: Surroundings) -> float:

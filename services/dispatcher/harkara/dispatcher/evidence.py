@@ -1,13 +1,16 @@
 """What Meta's statuses say of our attempts: whoever sees a status of an attempt knows that Meta has the message.
 
 Every send carries `<message id>.<attempt>`, and every status brings it back. So a status settles what the answer left
-open, shows a second sending of the same message, and brings Meta's late refusal of a text outside the service window.
+open, shows a second sending of the same message, and brings Meta's late refusals: of a text outside the service window,
+and those that stop a number, an account or a template (`failed_later.py`).
 """
 
 from __future__ import annotations
 
 from harkara.dispatcher import journal
+from harkara.dispatcher.failed_later import FailedLater, hold_failed
 from harkara.dispatcher.fallback import end_submitted, follow, reached_nobody
+from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import Message, Seen
 from harkara.dispatcher.throttle import slow_down_told
@@ -20,6 +23,7 @@ FALLBACK_KEPT_SECONDS = 600.0
 
 def take_echo(
     scribe: Scribe,
+    around: Surroundings,
     message_id: str,
     attempt: int,
     wamid: str | None,
@@ -28,13 +32,17 @@ def take_echo(
     failed_code: int | None = None,
     *,
     reached: bool = False,
+    person_key: str | None = None,
 ) -> None:
     """A status of Meta names one of our attempts. `failed_code`: it says `failed`, with that code (0: without one);
-    `reached`: it says that the person has it.
+    `reached`: it says that the person has it; `person_key`: who they are, where it says so.
 
     While a newer attempt's call is under way, what is known of the older one is kept until that call has ended.
     """
     _note_channel(scribe, number, at, failed_code)
+    if failed_code and number is not None:
+        failed = FailedLater(message_id, attempt, number, failed_code, at, person_key)
+        hold_failed(scribe, around, failed)
     seen = Seen(attempt, wamid, number)
     message = scribe.state.messages.get(message_id)
     if message is None:

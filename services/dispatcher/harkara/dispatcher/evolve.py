@@ -16,12 +16,14 @@ from harkara.dispatcher.journal import NOT_SENT, Entry, message_id_of
 from harkara.dispatcher.message import Course
 from harkara.dispatcher.orders import message_of, seconds
 from harkara.dispatcher.plan import PATIENCE_SECONDS
+from harkara.dispatcher.rebase import SET_BACK_SECONDS, rebase
 from harkara.dispatcher.sealed import closed
 from harkara.dispatcher.state import Fallback, Given, Hold, LaneState, Message, Paused, Seen, Taken
 from harkara.policy.throttle import Cut
 
 UNKNOWN_KEPT_SECONDS = HORIZON_SECONDS  # how long an operator may still resolve a message of unknown fate
 SHALLOW = 5_000  # live messages of a lane, 1 MB: up to here an order is not packed, it goes out in some seconds
+TEMPLATE_HOLD_SECONDS = 3600.0  # as long as a version that did not write it down meant
 MOST_FALLBACKS = 20_000  # about 20 MB; beyond it the oldest text is not followed any more, as if its status had come
 
 
@@ -38,7 +40,10 @@ def evolve(state: LaneState, entry: Entry) -> LaneState:
     change = _KINDS.get(entry.kind)
     if change is None:
         raise UnknownKind(entry.kind)
+    if entry.at < state.latest - SET_BACK_SECONDS and entry.kind != "clock":
+        clock_stepped(state, entry.at - state.latest)  # nobody wrote the step down: it was at least this
     change(state, entry, entry.data)
+    state.latest = max(state.latest, entry.at)
     if "contact" in entry.data:
         recall(state.recent, entry.data["contact"], entry.at, message_id_of(entry.key), entry.home)
     return state
@@ -139,7 +144,6 @@ def _give_back(state: LaneState, message: Message, data: dict[str, Any]) -> None
         lane.pace.forget(message.called_at, message.media)
         lane.pairs.forget(message.line)
         state.look_again(message.number)
-        state.look_again(message.number)
 
 
 def _throttle(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
@@ -155,7 +159,8 @@ def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     message = state.messages.get(message_id)
     if message is not None:
         state.drop(message)
-    state.horizon.add(message_id, entry.at, data["status"], data["attempt"], data["hash"])
+    template = data.get("template", "") if data.get("form") == "template" else ""
+    state.horizon.add(message_id, entry.at, data["status"], data["attempt"], data["hash"], template)
     number, submitted = data.get("number"), data["status"] == "submitted"
     if data.get("resent") or "instead_of" in data or "refused" in data:
         attempts = (data["event_attempt"],) if submitted else ()
@@ -204,13 +209,20 @@ def _auth(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
 
 
 def _hold(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
-    """{until: Unix seconds or null, reason, trips: the breaker's openings in a row, moves: whether the number's queue
-    looks for other ways (without it: where it is long), and what the number event says}"""
+    """{until: Unix seconds or null, reason, since: when what it is for was said (without it: now), trips: the breaker's
+    openings in a row, moves: whether the number's queue looks for other ways (without it: where it is long), others:
+    [number, home] of other lanes that are told, told: until when each was before, says: what they are told where it
+    is not the hold itself, length: of a template's, and what else the event says}"""
     _, scope, target = entry.key.split("/", 2)
-    state.holds[(scope, target)] = Hold(data["reason"], data.get("until"), entry.at)
+    until = data.get("says", data).get("until")
+    told = data.get("told", {}) | {number: until for number, _ in data.get("others", ())}
+    at, length = data.get("since", entry.at), data.get("length", TEMPLATE_HOLD_SECONDS)
+    state.holds[(scope, target)] = Hold(data["reason"], data.get("until"), at, told, length)
+    state.half_open.discard((scope, target))
+    state.probes.pop(target, None)
     if scope == "number":
         state.touched.add(target)
-        state.number(target).trips = data.get("trips", state.number(target).trips)
+        state.number(target).trips = data.get("trips", 0)
         long = data.get("until") is None or data["until"] > entry.at + PATIENCE_SECONDS
         if not state.replaying and data.get("moves", long):
             _unplace(state, target)
@@ -266,6 +278,12 @@ def _emitted(state: LaneState, _: Entry, data: dict[str, Any]) -> None:
     state.emitted = max(state.emitted, data["seq"])
 
 
+def _clock(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{step: seconds by which the clock was set, negative: back}"""
+    clock_stepped(state, data["step"])
+    state.remember(entry.key, entry.at)
+
+
 _KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
     "order": _order,
     "step": _step,
@@ -282,6 +300,7 @@ _KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
     "pause": _pause,
     "resolved": _resolved,
     "conflict": _conflict,
+    "clock": _clock,
     "emitted": _emitted,
 }
 
@@ -307,6 +326,10 @@ def _forget_word(state: LaneState, kind: str, rest: str) -> None:
     match kind:
         case "hold":
             state.holds.pop((what, target), None)
+            state.half_open.discard((what, target))
+            state.probes.pop(target, None)
+            if what == "number" and target in state.numbers:
+                state.numbers[target].trips = 0
             if what == "number" and not state.replaying:
                 wake_number(state, target)
         case "auth":
@@ -319,6 +342,13 @@ def _forget_word(state: LaneState, kind: str, rest: str) -> None:
             state.pauses.pop(rest, None)
         case "command":
             state.commands.discard(f"command/{rest}")
+
+
+def clock_stepped(state: LaneState, step: float) -> None:
+    """The clock was set by `step` seconds (negative: back): what waits for a time is looked at again."""
+    rebase(state, step)
+    for number in list(state.numbers) if not state.replaying else ():
+        wake_number(state, number)
 
 
 def wake_number(state: LaneState, number: str) -> None:

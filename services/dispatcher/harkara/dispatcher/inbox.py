@@ -55,7 +55,8 @@ class CommandArrived:
 @dataclass(frozen=True, slots=True)
 class EchoArrived:
     """A status of Meta that names one of our attempts. `at` in Unix seconds; `failed_code`: Meta's code where the
-    status is `failed` (0: none), else None; `reached`: it says that the person has it."""
+    status is `failed` (0: none), else None; `reached`: it says that the person has it; `person_key`: who they are, by
+    Meta's name of their phone."""
 
     message_id: str
     attempt: int
@@ -64,6 +65,7 @@ class EchoArrived:
     at: float
     failed_code: int | None = None
     reached: bool = False
+    person_key: str | None = None
 
 
 Arrival: TypeAlias = OrderArrived | CommandArrived | EchoArrived
@@ -179,6 +181,7 @@ def _echo(value: bytes | None) -> EchoArrived | None:
             seconds(event["at"]),
             int(event.get("error_code") or 0) if event["status"] == "failed" else None,
             event["status"] in REACHED,
+            event.get("reached_key"),
         )
     except (ValueError, KeyError, TypeError):
         return None

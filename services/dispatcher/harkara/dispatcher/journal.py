@@ -17,6 +17,7 @@ The topic is compacted, so the newest entry of a key must say everything about i
     priority/<kind>/<target>  priority           the priority that a message or a run was given
     pause/<run id>            pause              whether a run is paused, and since whose word
     command/<command id>      resolved           an operator's word on a message in doubt
+    clock/<sequence>          clock              by how much the machine's clock was set, after all that came before
     emitted                   emitted            up to which sequence the implied events have been written
 
 A step whose order is unknown belongs to a message that has ended: its order was compacted away under the end entry.
@@ -117,6 +118,11 @@ def pause_key(run_id: str) -> str:
 def command_key(command_id: str) -> str:
     """The key of a resolution."""
     return f"command/{command_id}"
+
+
+def clock_key(seq: int) -> str:
+    """The key of a step of the clock; each has its own, for it is said of the entries before it."""
+    return f"clock/{seq}"
 
 
 def message_id_of(key: str) -> str:

@@ -16,34 +16,34 @@ from confluent_kafka import Message as Record
 
 from harkara.contracts.topics import QUEUE_STATE
 from harkara.dispatcher import metrics
+from harkara.dispatcher.barred import Bar, Barred
 from harkara.dispatcher.calls import Calls
 from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import ROUND, place_waiting, recover, start_calls, take_order, tick
-from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import replay
 from harkara.dispatcher.garbage import RECOVERIES
-from harkara.dispatcher.holds import hold_barred
 from harkara.dispatcher.inbound import hear
 from harkara.dispatcher.inbox import HEARD, INPUTS, CommandArrived, EchoArrived, Inbox, OrderArrived
 from harkara.dispatcher.journal import EMITTED, Entry
 from harkara.dispatcher.kinship import lined
+from harkara.dispatcher.lane_clock import LaneClock, scribe_now
 from harkara.dispatcher.lane_log import Broken, LaneLog
+from harkara.dispatcher.leaving import LEAVE_MARGIN_SECONDS
 from harkara.dispatcher.limits import repace
-from harkara.dispatcher.observe import count_entries, queue_states, show_lines
+from harkara.dispatcher.observe import count_entries, queue_states, show_again, show_lines
 from harkara.dispatcher.plan import Surroundings, last_gate, number_obstacle
 from harkara.dispatcher.projection import Emission, implied
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.settle import settle
 from harkara.dispatcher.spending import asks_of
 from harkara.dispatcher.state import LaneState, Message
+from harkara.dispatcher.statuses import Statuses
 from harkara.dispatcher.wakeup import next_wake
 from harkara.dispatcher.workshop import Workshop
-from harkara.graph_api.outcome import Refused
 
 LAZY_COMMIT_SECONDS = 1.0  # offsets and emitted marks alone: a repeat of them is harmless, a transaction is not free
 EMIT_CHUNK = 5000  # events of a recovery handed to the producer at once
 MOST_UNACKNOWLEDGED = 200  # rounds whose events wait for the broker: three seconds of full load
-LEAVE_MARGIN_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ class Lane:
     def __init__(self, partition: int, shop: Workshop) -> None:
         self.partition = partition
         self._shop = shop
-        self._log = LaneLog(shop.settings, partition)
+        self._clock, self._log = LaneClock(shop.clock), LaneLog(shop.settings, partition)
         self.inbox = Inbox(shop.settings.kafka, partition, shop.settings.partitions)
         self.state = LaneState()
         self._heard = {shop.settings.kafka.topic(topic) for topic in HEARD}
@@ -66,7 +66,7 @@ class Lane:
         self.calls = Calls(
             shop.senders, shop.clock, shop.failpoints, self._gate, self.wake, shop.token_lost, shop.barred, self._began
         )
-        self._barred: dict[str, tuple[Refused, bool]] = {}
+        self._barred, self._statuses = Barred(), Statuses(shop.barred)
         self._changed: set[tuple[Callable[[Scribe, Surroundings, str], None], str]] = set()
         self._awake = asyncio.Event()
         self._leaving = self._abandoned = False
@@ -95,10 +95,10 @@ class Lane:
         self._changed.add((take, name))
         self.wake()
 
-    def bar(self, number: str, outcome: Refused, *, own: bool) -> None:
-        """Meta refused what this number shares, or (`own`) the number itself: from now on it starts no call. The next
-        round writes it down."""
-        self._barred[number] = (outcome, own)
+    def bar(self, number: str, bar: Bar) -> None:
+        """Meta refused what this number shares, or the number itself: from now on it starts no call. The next round
+        writes it down."""
+        self._barred.add(number, bar)
         self.wake()
 
     def leave(self) -> None:
@@ -137,6 +137,7 @@ class Lane:
         self._log.open()
         with RECOVERIES.one():
             self.state = self._rebuilt()
+            self._clock.look()  # a step before now is not known from time that nobody owned the lane
             journaled, scribe = self.state.seq > 0, Scribe(self.state, self._now())
             recover(scribe, self._shop.around)
         return *self._start_offsets(journaled=journaled), scribe
@@ -208,7 +209,10 @@ class Lane:
         if self.calls.failure is not None:
             raise self.calls.failure
         self._round_at = decided_at = self._shop.clock.monotonic()
-        scribe = Scribe(self.state, self._now())
+        scribe, step = scribe_now(self.state, self._clock)
+        if step:
+            log.warning("clock_stepped", partition=self.partition, seconds=round(step, 3))
+            self._lazy_since = None  # at the worst it waits a second more
         settled = self._decide(scribe)
         started = start_calls(scribe, self._shop.around) if self._may_call() else []
         self._ask_for_places()
@@ -242,17 +246,15 @@ class Lane:
         while self.calls.settled:
             each = self.calls.settled.popleft()
             settle(scribe, around, each.message_id, each.attempt, each.outcome)
-        while self._barred:
-            barred, (outcome, own) = self._barred.popitem()
-            hold_barred(scribe, around, barred, outcome, own=own)
+        self._barred.write(scribe, around)
         for arrival in self.inbox.take():
             match arrival:
                 case OrderArrived(order, trace):
                     take_order(scribe, lined(order, self.state, around), trace)
                 case CommandArrived(command):
                     take_command(scribe, around, command)
-                case EchoArrived(message_id, attempt, wamid, number, at, failed_code, reached):
-                    take_echo(scribe, message_id, attempt, wamid, number, at, failed_code, reached=reached)
+                case EchoArrived():
+                    self._statuses.take(scribe, around, arrival)
         if any(entry.kind == "order" for entry in scribe.entries):
             self._shop.failpoints.reach("after_intake")
         for _ in range(min(len(self._changed), ROUND)):
@@ -345,7 +347,7 @@ class Lane:
             return "superseded"
         if message.status != "attempting" or message.attempt != attempt:
             return "superseded"
-        return last_gate(self.state, self._shop.around, message, self._now())
+        return last_gate(self.state, self._shop.around, message, self._shop.clock.now().timestamp())
 
     def _may_show(self, number: str) -> bool:
         """Whether a typing indicator may leave: nothing keeps the number from calling."""
@@ -381,8 +383,9 @@ class Lane:
         self._log.close()
 
     def queue_states(self, most: int) -> list[Emission]:
-        """The queue states of up to `most` numbers that changed since they were last shown."""
+        """The queue states of up to `most` numbers: what changed since it was last shown, and now and then all."""
+        show_again(self.state, self._shop.around, self.partition, self._now())
         return queue_states(self.state, self._shop.around, self._now(), QUEUE_STATE, most)
 
     def _now(self) -> float:
-        return self._shop.clock.now().timestamp()
+        return self._clock.now()

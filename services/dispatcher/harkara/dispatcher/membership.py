@@ -20,11 +20,13 @@ from confluent_kafka import Message as Record
 
 from harkara.contracts.topics import LARGEST_RECORD_BYTES
 from harkara.dispatcher.inbox import HEARD, INPUTS
+from harkara.dispatcher.leaving import LEAVE_SECONDS
 from harkara.dispatcher.settings import Settings
+from harkara.policy.sections import LONGEST_REQUEST_SECONDS
 
 POLL_SECONDS = 0.1  # how soon a lane that has become ready is fetched
 MOST_PER_POLL = 1000
-REVOKE_SECONDS = 30.0  # the lanes' own limit is the request timeout and two margins; the group waits 5 minutes
+REVOKE_SECONDS = LONGEST_REQUEST_SECONDS + LEAVE_SECONDS + 4.0  # the lanes' own limit comes first; the group's is 300
 
 log = structlog.get_logger()
 

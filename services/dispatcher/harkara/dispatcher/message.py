@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 from harkara.contracts.intents import Category, Form
 from harkara.dispatcher.sealed import Sealed, content_in, hash_in, trace_in
+from harkara.policy.template_values import Brought
 
 WAITING = frozenset({"queued", "scheduled", "held", "retrying"})
 """Statuses in which a message may still be cancelled or expire without effect."""
 DOUBTFUL = frozenset({"in_doubt", "unknown"})
+RESEND_LOST = "resend_number_lost"
+"""Why a message is `unknown` that was to be sent again: the next attempt is what cannot be made."""
 
 
 class Candidate(NamedTuple):
@@ -80,7 +83,8 @@ class Traits:
     `hours`: when calls may start, in order; empty: at any time. `answers`: it confirms a command of the person's, whom
     an opt-out or pause does not keep from being told. `dry_run`: it is worked off without a call. `backups`: the
     template in the other languages that it may go in. `falls_back`: its order has another content, for when this is
-    not delivered; `instead_of`: this is that other content, in the place of that attempt.
+    not delivered; `instead_of`: this is that other content, in the place of that attempt. `brings`: which values its
+    template is given, and then those of each backup.
     """
 
     home: str
@@ -97,6 +101,7 @@ class Traits:
     backups: tuple[str, ...] = ()
     falls_back: bool = False
     instead_of: int = 0
+    brings: tuple[Brought, ...] = ()
 
 
 class Course(NamedTuple):
@@ -258,6 +263,17 @@ class Message:
     def resent(self) -> bool:
         """Whether it was sent again after a doubt."""
         return self.course.resent
+
+    @property
+    def pinned(self) -> str | None:
+        """The number by which alone it may go: where Meta may have an older attempt of it, a repeat from another number
+        would come from a stranger."""
+        return self.course.number if self.course.resent else None
+
+    @property
+    def open_attempt(self) -> int:
+        """Of one that is in doubt or unknown, the attempt of which that is told."""
+        return self.attempt + 1 if self.reason == RESEND_LOST else self.attempt
 
     @property
     def intent_hash(self) -> str:

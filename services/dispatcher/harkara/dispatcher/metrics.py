@@ -14,6 +14,13 @@ ATTEMPTS = Counter(
     "Outcomes of calls (accepted, refused, not_sent, in_doubt) with Meta's code or our reason.",
     ["outcome", "code"],
 )
+FAILED_LATER = Counter(
+    "harkara_dispatcher_failed_later_total",
+    "Attempts that Meta accepted and reported as failed afterwards, by a status, with its code (`none`: none said) and "
+    "whose matter that is (message, recipient, pair, template, number, waba, portfolio, app). One code that grows with "
+    "the accepted attempts: the queue fails behind the answers; see the runbook sends-failing.",
+    ["code", "scope"],
+)
 ENDS = Counter(
     "harkara_dispatcher_ended_total",
     "Messages that ended in a lane, by status. Growing `failed_unsent`: look at dispatch-orders-dlq.",
@@ -56,6 +63,12 @@ TRANSACTION_SECONDS = Histogram(
     "One group commit of a lane. Above 0.1 s: look at the brokers.",
     buckets=(0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1, 5),
 )
+HELD_BY_META = Counter(
+    "harkara_dispatcher_held_by_meta_total",
+    "Messages that Meta took and holds for their template, by what it says (held_for_quality_assessment, paused). It "
+    "delivers them within an hour mostly, or refuses them (132015): see the runbook templates.",
+    ["phone_number_id", "message_status"],
+)
 FALLBACKS = Counter(
     "harkara_dispatcher_fallbacks_total",
     "Fallback contents that went, by Meta's code for the first content; not_delivered: nothing was said in time. "
@@ -84,7 +97,8 @@ FENCED = Counter(
 )
 ALERTS = Counter(
     "harkara_dispatcher_alerts_total",
-    "Refusals that somebody must look at, by Meta's code (`http` where there was none). See the runbook of the code.",
+    "Refusals that somebody must look at, by Meta's code (`http` where there was none), and our own mistakes: "
+    "`request_invalid` (of a message's content), `request_impossible` (of a number's settings). See the runbook.",
     ["code"],
 )
 RATE = Gauge(

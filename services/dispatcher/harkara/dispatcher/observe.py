@@ -18,6 +18,8 @@ from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.queue_state import queue_state
 from harkara.dispatcher.state import LaneState
 
+SHOWN_AGAIN_SECONDS = 20.0
+"""So often every number of a lane is shown although nothing changed: a lane that says nothing for long is silent."""
 SHOWN = ("queued", "scheduled", "held", "retrying", "attempting", "in_doubt", "unknown")
 
 log = structlog.get_logger()
@@ -31,9 +33,7 @@ def count_entries(entries: Iterable[Entry]) -> None:
         if entry.kind == "end":
             metrics.ENDS.labels(data["status"]).inc()
             if data["status"] == "submitted":
-                metrics.ACCEPTED.labels(data.get("number", "")).inc()
-                if data.get("reason") == "seen_in_status":
-                    metrics.IN_DOUBT_SETTLED.labels("accepted").inc()
+                _count_submitted(data)
         elif entry.kind == "step" and data["status"] == "unknown":
             metrics.IN_DOUBT_SETTLED.labels("unknown").inc()
         elif entry.kind == "step" and data.get("reason") == "owner_lost":
@@ -46,9 +46,25 @@ def count_entries(entries: Iterable[Entry]) -> None:
             metrics.DUPLICATES.inc()
             log.error("sent_twice", message_id=message_id_of(entry.key), attempt=data["attempt"])
         if data.get("alert"):
-            metrics.ALERTS.labels(str(data.get("code", "http"))).inc()
+            metrics.ALERTS.labels(alert_label(data)).inc()
             subject = entry.key.partition("/")[2] if entry.kind == "hold" else message_id_of(entry.key)
             log.error("refusal_needs_a_look", subject=subject, code=data.get("code"), reason=data.get("reason"))
+
+
+def _count_submitted(data: Data) -> None:
+    """A message that Meta has: as its answer said, or a status."""
+    number, reason = data.get("number", ""), data.get("reason")
+    metrics.ACCEPTED.labels(number).inc()
+    if reason == "held_by_meta":
+        metrics.HELD_BY_META.labels(number, data["meta_status"]).inc()
+    elif reason == "seen_in_status":
+        metrics.IN_DOUBT_SETTLED.labels("accepted").inc()
+
+
+def alert_label(data: Data) -> str:
+    """Of an entry that asks for a look: Meta's code, or which mistake of ours it is, or `http`."""
+    reason = str(data.get("reason", ""))
+    return str(data.get("code", reason if reason.startswith("request_") else "http"))
 
 
 def _count_fallback(kind: str, data: Data) -> None:
@@ -79,6 +95,14 @@ def queue_states(state: LaneState, around: Surroundings, now: float, topic: Topi
         at = event_id("dispatcher", "queue", number, now)
         emissions.append(Emission(topic, facts.home, number, event, at, now))
     return emissions
+
+
+def show_again(state: LaneState, around: Surroundings, partition: int, now: float) -> None:
+    """Put every number that is at home in this lane on the list: when the lane was just taken, for the last owner may
+    have ended before it showed what it did, and after SHOWN_AGAIN_SECONDS (or when the clock was set back)."""
+    if not state.shown_again_at - SHOWN_AGAIN_SECONDS <= now < state.shown_again_at:
+        state.shown_again_at = now + SHOWN_AGAIN_SECONDS
+        state.touched.update(number for number, facts in around.fleet.items() if facts.partition == partition)
 
 
 def show_lines(state: LaneState) -> None:

@@ -12,6 +12,7 @@ from harkara.contracts.intents import Form
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.message import Candidate, Hours, Message, Traits, other_names
 from harkara.dispatcher.sealed import Open, seal
+from harkara.policy.template_values import brought_in
 
 MEDIA = frozenset({"image", "video", "audio", "document", "sticker"})
 CONTENT = ("to", "user_id", "session", "template", "answers", "fallback", "instead_of", "marks")
@@ -44,6 +45,7 @@ def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bo
             _backups(template),
             falls_back="fallback" in order,
             instead_of=order.get("instead_of", 0),
+            brings=() if template is None else brought_in(template),
         ),
         Open(order["intent_hash"], trace, content)
         if packed is None

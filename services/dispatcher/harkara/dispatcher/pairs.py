@@ -35,6 +35,10 @@ class Pairs:
         if person_key in self.whole_at:
             self.whole_at[person_key] -= INTERVAL_SECONDS
 
+    def rebase(self, step: float) -> None:
+        """The clock was set by `step` seconds: what was noted keeps its distance from now."""
+        self.whole_at = {each: whole + step for each, whole in self.whole_at.items()}
+
     def next_at(self, person_key: str) -> float:
         """The earliest time of the next message to this person; 0.0 where nothing stands against one."""
         whole = self.whole_at.get(person_key)

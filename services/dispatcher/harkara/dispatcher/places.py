@@ -13,11 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harkara.contracts.portfolios import LeaseAccount, PortfolioLease
-from harkara.dispatcher.journal import Entry
+from harkara.dispatcher import causes
+from harkara.dispatcher.causes import Cause
+from harkara.dispatcher.journal import Entry, instant
+from harkara.policy.lane import place_in_time, without_place
 from harkara.policy.portfolio import COUNTS_SECONDS, FREE_PASS_SECONDS
 
 if TYPE_CHECKING:
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 
 NO_PLACE = "portfolio_limit"
 NO_ANSWER = "portfolio_unanswered"
-HELD_FOR_A_PLACE = frozenset({NO_PLACE, NO_ANSWER})
+TOO_LATE = "portfolio_limit_too_late"
+HELD_FOR_A_PLACE = frozenset({NO_PLACE, TOO_LATE, NO_ANSWER})
 HOPE_SECONDS = 2.0  # a queue stands still so long for the ledger's answer (usually 0.05 s); then what waits is held
 RETOLD_SECONDS = 300.0  # one that another home forestalled is told a new time this often at most: a step each
 UNTOLD_SECONDS = 60.0  # where all places are other homes' units, which they use or give back
@@ -229,10 +234,12 @@ def is_held(message: Message) -> bool:
 
 
 class NoPlace(NamedTuple):
-    """Why a message may not go outside a service window now, and until when at least (Unix seconds)."""
+    """Why a message may not go outside a service window now, and until when at least (Unix seconds). `by`: what
+    decided it."""
 
     reason: str
     until: float | None
+    by: Cause
 
 
 def no_place(places: Places, leases: Leases, portfolio_id: str, message: Message, now: float) -> NoPlace | None:
@@ -242,21 +249,39 @@ def no_place(places: Places, leases: Leases, portfolio_id: str, message: Message
         return None
     key = (portfolio_id, message.home)
     units, lease = places.units.get(key), leases.account(key)
-    if message.message_id in places.let or message.home not in places.lines:
-        if units is None or units.in_hand(lease) > 0 or units.hopeful(lease, now):
-            return None
-    elif units is None and not is_held(message):
-        return NoPlace(NO_PLACE, None)
-    if units is not None and not units.answered(lease):
-        return NoPlace(NO_ANSWER, None)
-    return NoPlace(NO_PLACE, _told(places, leases, portfolio_id, message, now))
+    first = message.message_id in places.let or message.home not in places.lines
+    in_hand = None if units is None else units.in_hand(lease)
+    hopeful = first and units is not None and units.in_hand(lease) <= 0 and units.hopeful(lease, now)
+    answered = units is None or units.answered(lease)
+    reason = without_place(first=first, in_hand=in_hand, hopeful=hopeful, answered=answered)
+    if reason is None:
+        return None
+    nobody_knows = reason == NO_ANSWER or (units is None and not first and not is_held(message))
+    told = _UNTOLD if nobody_knows else _told(places, leases, portfolio_id, message, now)
+    facts: dict[str, Any] = {"first": first, "in_hand": in_hand, "hopeful": hopeful, "answered": answered}
+    for name, at in (("free_at", told.until), ("expires_at", message.expires_at if told.known else None)):
+        facts[name] = None if at is None else instant(at).isoformat()
+    reason = place_in_time(reason, told.until, message.expires_at if told.known else None)
+    by = partial(causes.place, portfolio_id, leases.by_portfolio.get(portfolio_id), facts)
+    return NoPlace(reason, told.until, by)
 
 
-def _told(places: Places, leases: Leases, portfolio_id: str, message: Message, now: float) -> float:
+class _Told(NamedTuple):
+    """When to look again (Unix seconds), and whether that is when the ledger knows a place to be free."""
+
+    until: float | None
+    known: bool
+
+
+_UNTOLD = _Told(None, known=False)
+
+
+def _told(places: Places, leases: Leases, portfolio_id: str, message: Message, now: float) -> _Told:
     """When there is a place as far as is known; what was told stands until then."""
-    again = message.status == "held" and message.reason == NO_PLACE and message.until is not None
+    again = message.status == "held" and message.reason in (NO_PLACE, TOO_LATE) and message.until is not None
     if again and message.until is not None and message.until > now:
-        return message.until
-    place = 1 if again else places.before(message) + 1
-    free_at = leases.free_at(portfolio_id, place, now) or now + UNTOLD_SECONDS
-    return max(free_at, now + RETOLD_SECONDS) if again else free_at
+        return _Told(message.until, known=message.reason == TOO_LATE or message.until < message.expires_at)
+    free_at = leases.free_at(portfolio_id, 1 if again else places.before(message) + 1, now)
+    if free_at is None or (again and free_at < now + RETOLD_SECONDS):
+        return _Told(now + (RETOLD_SECONDS if again else UNTOLD_SECONDS), known=False)
+    return _Told(free_at, known=True)

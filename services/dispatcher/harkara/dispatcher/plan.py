@@ -6,28 +6,31 @@ before the call (the last gate). Pure; times are Unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from harkara.contracts.consent import ConsentState, Purpose, Standing
+from harkara.contracts.intents import Form
 from harkara.contracts.numbers import NumberState
-from harkara.dispatcher.journal import instant
+from harkara.dispatcher import causes, wordings
+from harkara.dispatcher.causes import Cause
 from harkara.dispatcher.links import Links
+from harkara.dispatcher.message import RESEND_LOST
 from harkara.dispatcher.places import Leases, no_place
 from harkara.dispatcher.state import Candidate, LaneState, Message
-from harkara.dispatcher.wordings import TemplateWord, at_account, price_told, template_obstacle
+from harkara.dispatcher.wordings import TemplateWord, at_account, template_obstacle
+from harkara.policy import lane as rules
 from harkara.policy.contacts import NO_RULES, ContactRules
 from harkara.policy.pacing import Limits
 from harkara.policy.sections import Templates
 
-BREAKER_REASONS = frozenset({"not_reachable", "endpoint_failing"})
+BREAKER_REASONS = frozenset({"not_reachable", "endpoint_failing", "request_impossible"})
 """Holds that the number's circuit breaker wrote (`breaker.py`)."""
 RESTING_TRIPS = 5
 """Openings in a row from which on the breaker stays open for longer than PATIENCE_SECONDS: the queue moves then."""
-AUTH_FAILURES_ALLOWED = 3
-"""Calls that Meta may refuse for one and the same token, an operator's resumes between them (requirement row SEC-4)."""
 PATIENCE_SECONDS = 5.0
 """A number that pauses no longer than this keeps its queue: moving it would cost more records than it saves time."""
 
@@ -94,17 +97,19 @@ class Go(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """No way is open now; look again at `until` (None: when a hold is released)."""
+    """No way is open now; look again at `until` (None: when a hold is released). `by`: what decided it."""
 
     reason: str
     until: float | None
+    by: Cause | None = None
 
 
 class Over(NamedTuple):
-    """The message ends without effect."""
+    """The message ends without effect. `by`: what decided it."""
 
     status: str
     reason: str
+    by: Cause | None = None
 
 
 Way: TypeAlias = Go | Wait | Over
@@ -113,14 +118,13 @@ Way: TypeAlias = Go | Wait | Over
 def way_of(state: LaneState, around: Surroundings, message: Message, now: float) -> Way:
     """The first healthy candidate, or why there is none; one whose breaker is open counts where no other is healthy."""
     shut = over(state, around, message, now) or held_back(state, message, now)
+    shut = shut or lost_for_resend(state, around, message, now)
     if shut is not None:
         return shut
     waits: list[Wait] = []
-    final = Over("failed_unsent", "window_closed" if message.plan else "no_route")
+    final = Over("failed_unsent", "window_closed" if message.plan else "no_route", causes.ways)
     resting: Go | None = None
-    for candidate in message.plan:
-        if _is_closed(message, candidate, now):
-            continue
+    for candidate in _ways_left(message, now):
         way = Go(candidate, _template_of(state, around, message, candidate, now))
         obstacle = obstacle_of(state, around, message, way, now, PATIENCE_SECONDS)
         if obstacle is None:
@@ -130,7 +134,7 @@ def way_of(state: LaneState, around: Surroundings, message: Message, now: float)
             continue
         if obstacle.reason in BREAKER_REASONS and resting is None:
             resting = way
-        waits.append(Wait(obstacle.reason, _earlier(obstacle.until, candidate.valid_until)))
+        waits.append(Wait(obstacle.reason, _earlier(obstacle.until, candidate.valid_until), obstacle.by))
     if not waits:
         return final
     if resting is not None:
@@ -138,33 +142,49 @@ def way_of(state: LaneState, around: Surroundings, message: Message, now: float)
     until = None
     for wait in waits:
         until = _earlier(until, wait.until)
-    return Wait(waits[0].reason, until)
+    return Wait(waits[0].reason, until, waits[0].by)
 
 
-def _is_closed(message: Message, candidate: Candidate, now: float) -> bool:
-    """Whether the candidate's time is over, or Meta wants a template and it is none."""
-    expired = candidate.valid_until is not None and now >= candidate.valid_until
-    return expired or (message.template_only and candidate.form == "session")
+def _ways_left(message: Message, now: float) -> Iterator[Candidate]:
+    """Those of its plan that time has not closed, and where it is sent again those by the same number."""
+    pinned = message.pinned
+    for each in message.plan:
+        closed = rules.is_closed(each.form, each.valid_until, now, template_only=message.template_only)
+        if not closed and pinned in (None, each.number):
+            yield each
+
+
+def lost_for_resend(state: LaneState, around: Surroundings, message: Message, now: float) -> Over | None:
+    """Whether the number of its older attempt cannot send it again: then an operator must decide anew."""
+    number = message.pinned
+    if number is None:
+        return None
+    facts = around.fleet.get(number)
+    planned = any(_ways_left(message, now)) and (facts is None or facts.home == message.home)
+    obstacle = number_obstacle(state, around, number, now)
+    why, until = (None, None) if obstacle is None else (obstacle.reason, obstacle.until)
+    if not rules.lost_for_resend(planned=planned, obstacle=why, until=until):
+        return None
+    return Over("unknown", RESEND_LOST, partial(causes.resend, planned, why, until))
 
 
 def over(state: LaneState, around: Surroundings, message: Message, now: float) -> Over | None:
     """Whether the message may not go by any way: cancelled, refused by its recipient, too late."""
-    if state.cancels and is_cancelled(state, message):
-        return Over("cancelled", "cancelled")
+    if state.cancels and (word := cancel_of(state, message)) is not None:
+        return Over("cancelled", "cancelled", partial(causes.cancelled, *word))
     for name in message.names:
         denial = around.denials.get(name)
-        refusal = None if denial is None else refused(denial, message, now)
-        if refusal is not None:
-            return Over("cancelled", f"consent_{refusal}")
-    if now >= message.expires_at:
-        return Over("expired", "expired")
+        if denial is not None and (standing := refused(denial, message, now)) is not None:
+            return Over("cancelled", f"consent_{standing}", partial(causes.consent, name, denial, _purpose(message)))
+    if rules.expired(message.expires_at, now):
+        return Over("expired", "expired", causes.life)
     return None
 
 
 def held_back(state: LaneState, message: Message, now: float) -> Wait | Over | None:
     """Whether it may not go for now whatever its numbers can: its run is paused, or it is not the time of day."""
     if state.pauses and (word := state.pauses.get(message.run_id or "")) is not None and word.paused:
-        return Wait("run_paused", None)
+        return Wait("run_paused", None, partial(causes.run, word))
     return out_of_hours(message, now)
 
 
@@ -172,32 +192,40 @@ def out_of_hours(message: Message, now: float) -> Wait | Over | None:
     """Whether the hours in which its recipient may be written to are over, for now or for good; or None."""
     if not message.hours:
         return None
-    following = next((hours for hours in message.hours if now < hours.end), None)
-    if following is None:
-        return Over("expired", "no_send_time")
-    return Wait("quiet_hours", following.start) if now < following.start else None
+    shut = rules.out_of_hours(message.hours, now)
+    if shut is None:
+        return None
+    by = partial(causes.hours, now)
+    return Over("expired", shut.reason, by) if shut.final else Wait(shut.reason, shut.until, by)
 
 
 def refused(denial: ConsentState, message: Message, now: float) -> Standing | None:
-    """What the person's word says against the message. An opt-out cancels what was accepted before it for good, also
-    where they opt in again a moment later; a confirmation of their own command is kept back by a block alone."""
-    purpose: Purpose = "marketing" if message.marketing else "transactional"
-    standing = denial.denies(purpose, instant(now))
-    if message.answers:
-        return standing if standing == "blocked" else None
-    if standing is None and denial.revoked(purpose, instant(message.received_at)):
-        return "opted_out"
-    return standing
+    """What the person's word says against the message."""
+    answers, received_at = message.answers, message.received_at
+    return rules.refused(denial, _purpose(message), answers=answers, received_at=received_at, now=now)
+
+
+def _purpose(message: Message) -> Purpose:
+    return "marketing" if message.marketing else "transactional"
 
 
 def is_cancelled(state: LaneState, message: Message) -> bool:
     """Whether a cancel command names the message, its run or its recipient and is not older than the intent."""
+    return cancel_of(state, message) is not None
+
+
+def cancel_of(state: LaneState, message: Message) -> tuple[str, float] | None:
+    """The kind and time of a cancel command that names the message, its run or its recipient."""
     targets = (
         ("cancel_message", message.message_id),
         ("cancel_run", message.run_id or ""),
         *[("cancel_recipient", name) for name in message.names],
     )
-    return any(state.cancels.get(target, 0.0) >= message.received_at for target in targets)
+    for target in targets:
+        said_at = state.cancels.get(target)
+        if said_at is not None and rules.cancels(said_at, message.received_at):
+            return target[0], said_at
+    return None
 
 
 def last_gate(state: LaneState, around: Surroundings, message: Message, now: float) -> str | None:
@@ -228,22 +256,19 @@ def obstacle_of(
         return wording
     facts = around.fleet.get(candidate.number)
     if facts is not None and facts.home != message.home:
-        return Wait("number_of_another_home", None)  # its own lane has it: two lanes would share its pace
+        by = partial(causes.elsewhere, candidate.number, facts.home)
+        return Wait("number_of_another_home", None, by)  # its own lane has it: two lanes would share its pace
     in_general = number_obstacle(state, around, candidate.number, now)
     if in_general is not None and (in_general.until is None or in_general.until > now + patience):
         return in_general
     if patience and _is_shunned(state, message, candidate.number):
         return Wait("endpoint_failing", None)
-    pair = state.holds.get(("pair", f"{candidate.number}/{message.line}"))
-    if pair is not None and (pair.until is None or pair.until > now):
-        return Wait(pair.reason, pair.until)
-    if candidate.form == "session":
-        return None
+    pair = _held(state, "pair", f"{candidate.number}/{message.line}", now) if state.holds else None
+    if pair is not None or candidate.form == "session":
+        return pair
     number_state = around.states.get(candidate.number)
-    if number_state is not None and number_state.verdict == "pause_proactive":
-        until = _seconds(number_state.until)
-        if until is None or until > now:
-            return Wait("number_pause_proactive", until)
+    if number_state is not None and (kept := _kept_back(number_state, "template", now)) is not None:
+        return kept
     if wording is None and facts is not None and facts.limited and patience:  # the last gate: its place is taken
         full = no_place(state.places, around.leases, facts.portfolio_id, message, now)
         return None if full is None else Wait(*full)
@@ -277,42 +302,59 @@ def _template_obstacle(
     facts = around.fleet.get(way.candidate.number)
     if way.candidate.form == "session" or facts is None:
         return None
-    word = template_obstacle(around.templates, facts.waba_id, way.template, message.category, now)
-    if word is not None:
-        return Over("failed_unsent", word.reason) if word.final else Wait(word.reason, word.until)
-    hold = state.holds.get(("template", at_account(facts.waba_id, way.template or "")))
-    return Wait(hold.reason, hold.until) if hold is not None and (hold.until is None or hold.until > now) else None
+    name = at_account(facts.waba_id, way.template or "")
+    word = around.templates.get(name)
+    shut = None if word is None else template_obstacle(word, message, way.template, now)
+    if word is not None and shut is not None:
+        by = partial(causes.template, facts.waba_id, way.template, word)
+        return Over("failed_unsent", shut.reason, by) if shut.final else Wait(shut.reason, shut.until, by)
+    return _held(state, "template", name, now, message) if state.holds else None
+
+
+def _held(state: LaneState, scope: str, target: str, now: float, message: Message | None = None) -> Wait | None:
+    """A hold of a number, pair or template that stands (of a template: for this message)."""
+    hold = state.standing(scope, target, now, message)
+    if hold is None:
+        return None
+    return Wait(hold.reason, hold.until, partial(causes.hold, scope, target, hold))
+
+
+def _kept_back(number_state: NumberState, form: Form | None, now: float) -> Wait | None:
+    """What the state of the number says against a call in this form (None: against any call)."""
+    shut = rules.number_kept_back(number_state.verdict, _seconds(number_state.until), form, now)
+    return None if shut is None else Wait(shut.reason, shut.until, partial(causes.number_state, number_state, form))
+
+
+def decided(around: Surroundings, message: Message, shut: Wait | Over) -> dict[str, Any]:
+    """What the entry of a hold or an end says of its decision: the policy's version, and what decided it."""
+    return {} if shut.by is None else causes.decided(around.policy.version, shut.by(message))
 
 
 def told_of(around: Surroundings, message: Message, wait: Wait) -> dict[str, Any]:
-    """What an operator has to know of a wait besides its reason: what it would cost to go on (B12)."""
-    if wait.reason != "template_recategorised":
-        return {}
-    accounts = [around.fleet[each.number].waba_id for each in message.plan if each.number in around.fleet]
-    policy, words = around.policy.templates, around.templates
-    told = (price_told(words, waba, message.template_key, message.category, policy) for waba in accounts)
-    return next(filter(None, told), {})
+    """What an operator has to know of a wait besides its reason."""
+    accounts = (around.fleet[each.number].waba_id for each in message.plan if each.number in around.fleet)
+    return wordings.told_of(wait.reason, around.templates, accounts, message, around.policy.templates)
 
 
 def number_obstacle(state: LaneState, around: Surroundings, number: str, now: float) -> Wait | None:
     """Why the number may send nothing at all now, or None. No state on the topic: nothing speaks against it."""
     facts = around.fleet.get(number)
-    if facts is None:
-        return Wait("number_not_configured", None)
-    if not facts.usable:
-        return Wait("number_without_token", None)
-    if token_used_up(state, facts):
-        return Wait("token_refused_thrice", None)
-    hold = state.holds.get(("number", number))
-    if hold is not None and (hold.until is None or hold.until > now):
-        return Wait(hold.reason, hold.until)
+    if facts is None or not facts.usable or token_used_up(state, facts):
+        return _unusable(state, facts, number)
+    held = _held(state, "number", number, now) if state.holds else None
     number_state = around.states.get(number)
-    if number_state is None or number_state.verdict in ("open", "pause_proactive"):
-        return None
-    until = _seconds(number_state.until)
-    if number_state.verdict == "halted":
-        return Wait("number_halted", None)
-    return Wait("number_paused", until) if until is None or until > now else None
+    if held is not None or number_state is None or number_state.verdict == "open":
+        return held
+    return _kept_back(number_state, None, now)
+
+
+def _unusable(state: LaneState, facts: NumberFacts | None, number: str) -> Wait | None:
+    """Why the number cannot be called at all."""
+    refusals = 0 if facts is None else _token_refusals(state, facts)
+    found = {"configured": facts is not None, "has_token": facts is not None and facts.usable}
+    why = rules.unusable(**found, token_refusals=refusals)
+    by = partial(causes.number, number, found | {"token_refusals": refusals})
+    return None if why is None else Wait(why, None, by)
 
 
 def _is_shunned(state: LaneState, message: Message, number: str) -> bool:
@@ -326,8 +368,13 @@ def _is_shunned(state: LaneState, message: Message, number: str) -> bool:
 
 def token_used_up(state: LaneState, facts: NumberFacts) -> bool:
     """Whether Meta refused the number's present token so often that only another one is tried again."""
+    return _token_refusals(state, facts) >= rules.AUTH_FAILURES_ALLOWED
+
+
+def _token_refusals(state: LaneState, facts: NumberFacts) -> int:
+    """How often Meta refused the number's present token."""
     failures, token = state.auth_failures.get(facts.phone_number_id, (0, ""))
-    return failures >= AUTH_FAILURES_ALLOWED and token == facts.token
+    return failures if token == facts.token else 0
 
 
 def calls_allowed(state: LaneState, facts: NumberFacts) -> int:

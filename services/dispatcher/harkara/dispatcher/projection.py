@@ -5,9 +5,9 @@ the journal. A function of the entry alone, ids included, so whoever takes the l
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
-from harkara.contracts.audit import AuditRecord
+from harkara.contracts.audit import AuditRecord, as_json, decision_hash
 from harkara.contracts.consent import ConsentEvent
 from harkara.contracts.event import Event, Reason, event_id
 from harkara.contracts.intents import DispatchOrder
@@ -26,71 +26,12 @@ from harkara.contracts.topics import (
     Topic,
 )
 from harkara.dispatcher.journal import Entry, instant, message_id_of
+from harkara.dispatcher.message import RESEND_LOST
 from harkara.graph_api.errors import policy_for
+from harkara.policy.lane_decisions import decision_of
+from harkara.policy.lane_reasons import ERROR_POLICY, META, Told, told
 
-_SENTENCES = {
-    "cancelled": "A cancel command names this message, its run or its recipient.",
-    "consent_opted_out": "The person opted out, which cancels everything that was accepted for them until then.",
-    "consent_paused": "The person has paused these messages.",
-    "consent_blocked": "The person is blocked from these messages.",
-    "consent_erased": "The person asked to be forgotten, which cancels everything that was accepted for them until "
-    "then.",
-    "expired": "Its deadline passed before it could be sent.",
-    "window_closed": "The customer service window is closed and the plan has no template for it.",
-    "no_route": "The plan has no number to send by.",
-    "number_halted": "Its number is halted until an operator resumes it.",
-    "number_paused": "Its number is paused.",
-    "quiet_hours": "It is not the time of day at which its recipient may be written to.",
-    "run_paused": "Its run is paused until somebody resumes it.",
-    "dry_run": "A dry run: nothing was sent. The details say by which number it would have gone, and when.",
-    "no_send_time": "Until its life ended there was no more time at which its recipient may be written to.",
-    "number_pause_proactive": "Its number sends only answers inside open windows for now.",
-    "number_not_configured": "Its number is not in governance.yaml.",
-    "number_without_token": "Its number has no access token.",
-    "portfolio_limit": "Its portfolio has written to as many people in 24 hours as Meta allows; it goes when a place "
-    "is free.",
-    "portfolio_unanswered": "The ledger of its portfolio's messaging limit does not answer (quality-monitor keeps it).",
-    "not_reachable": "The Graph API cannot be reached.",
-    "owner_lost": "The dispatcher ended between the journal and the answer; Meta may have the message.",
-    "no_echo": "No status came in the category's time; Meta may or may not have the message.",
-    "timeout": "No answer came in time; Meta may have the message.",
-    "connection": "The connection broke after the request; Meta may have the message.",
-    "answer": "The answer could not be read; Meta may have the message.",
-    "http_5xx": "A server error without Meta's explanation; Meta may have the message.",
-    "code": "Meta's error does not say whether it has the message.",
-    "seen_in_status": "A status of Meta showed that it has the message.",
-    "idempotency_conflict": "The same message id came before with another intent.",
-    "duplicate": "Meta has this attempt besides another one of the same message: the person may have got it twice.",
-    "resend_granted": "No status came in time, or an operator wished it: it is sent once more, under a new attempt.",
-    "fallback_content": "Its fallback content goes, because the first was not delivered.",
-    "fallback_not_watched": "Meta has it; its fallback content will not go, for its lane watches as many as it can.",
-    "redriven": "Somebody has let it go on after it had failed.",
-    "endpoint_failing": "Meta's answers to this number fail; one call at a time is tried until one is answered.",
-    "typing": "Its number shows the person that it types; the message goes in a moment.",
-    "template_paused": "Meta has paused its template; it goes when the pause ends.",
-    "template_in_review": "Meta reviews its template; it goes when the template is approved again.",
-    "template_not_approved": "Meta does not let its template be sent any more.",
-    "template_recategorised": "Meta moved its template to a dearer category, which asks for another consent: cancel "
-    "the run, or send it again with that category.",
-    "token_refused_thrice": "Meta refused this number's token three times; nothing more is sent with it.",
-}
-
-
-_RULES = {
-    **dict.fromkeys(("consent_opted_out", "consent_paused", "consent_blocked", "consent_erased"), "compliance.consent"),
-    **dict.fromkeys(("cancelled", "run_paused"), "send-commands"),
-    **dict.fromkeys(("quiet_hours", "no_send_time"), "routing.quiet_hours"),
-    **dict.fromkeys(("number_halted", "number_paused", "number_pause_proactive"), "telemetry.circuit_breaker"),
-    **dict.fromkeys(("number_not_configured", "number_without_token", "no_route"), "numbers"),
-    **dict.fromkeys(("portfolio_limit", "portfolio_unanswered"), "portfolios"),
-    **dict.fromkeys(
-        ("template_paused", "template_in_review", "template_not_approved", "template_recategorised"), "templates"
-    ),
-    "expired": "expires_at",
-    "window_closed": "routing.window_margin_minutes",
-    "token_refused_thrice": "error_policy",
-}
-"""By which rule a message waits or ends in the lane, where its journal names none."""
+REFUSALS = frozenset({"rejected", "cancelled", "expired", "failed_unsent", "unknown"})
 _TEMPLATE_STATUS = {132015: "PAUSED", 132016: "DISABLED"}
 """What a refusal says of its template (Meta, error codes)."""
 
@@ -115,7 +56,38 @@ def implied(entry: Entry) -> list[Emission]:
     if entry.data is None:
         return []
     project = _PROJECTIONS.get(entry.kind)
-    return [] if project is None else project(entry, entry.data)
+    found = [] if project is None else project(entry, entry.data)
+    return [*found, *(_refusal(entry, each.event, each.id) for each in found if _is_refusal(each.event))]
+
+
+def _is_refusal(event: Event) -> TypeGuard[MessageLifecycle]:
+    """Whether it says that the message is not sent, or that nobody will know."""
+    if not isinstance(event, MessageLifecycle) or event.status not in REFUSALS:
+        return False
+    return event.reason is not None and event.reason.code != "seen_in_status"  # which takes an attempt back, no more
+
+
+def _refusal(entry: Entry, event: MessageLifecycle, step: str) -> Emission:
+    """For the audit, by whatever rule, command or word of the person; bound to the decision in its event."""
+    message_id, reason, kept = event.message_id or "", event.reason, event.decision
+    assert reason is not None  # it would be no refusal
+    details = {
+        "code": reason.code,
+        "rule": reason.rule or "",
+        "policy_version": reason.policy_version or "",
+        "home": event.home,
+        "attempt": str(event.attempt),
+    }
+    bound = {} if kept is None else {"decision": decision_hash("dispatcher", step, message_id, as_json(kept))}
+    record = AuditRecord(
+        audit_id=event_id(step, "audit"),
+        actor="dispatcher",
+        action=f"message_{event.status}",
+        subject=message_id,
+        at=instant(entry.at),
+        details=details | bound,
+    )
+    return Emission(AUDIT_LOG, entry.home, message_id, record, record.audit_id, entry.at, message_id)
 
 
 def _order(entry: Entry, data: dict[str, Any]) -> list[Emission]:
@@ -129,7 +101,8 @@ def _order(entry: Entry, data: dict[str, Any]) -> list[Emission]:
 
 def _step(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     status, attempt = data["status"], data["attempt"]
-    belongs_to = attempt if status in ("attempting", "in_doubt", "unknown") else attempt + 1
+    lost = data.get("reason") == RESEND_LOST
+    belongs_to = attempt if status in ("attempting", "in_doubt", "unknown") and not lost else attempt + 1
     under_way = belongs_to == attempt
     until = data.get("until")
     evidence = {
@@ -139,6 +112,7 @@ def _step(entry: Entry, data: dict[str, Any]) -> list[Emission]:
         "run_id": data.get("run_id"),
         "hold_until": None if until is None or under_way else instant(until),
         "error_code": data.get("code"),
+        "decision": _decision(entry, data, status) if "went_by" in data else None,
     }
     return [_lifecycle(entry, data, message_id_of(entry.key), status, belongs_to, **evidence)]
 
@@ -153,7 +127,7 @@ def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
         "wamid": data.get("wamid"),
         "error_code": data.get("code"),
         "run_id": data.get("run_id"),
-        "decision": data.get("decision"),
+        "decision": _decision(entry, data, data["status"]),
     }
     emissions = [_lifecycle(entry, data, message_id, data["status"], data["event_attempt"], **evidence)]
     if "withdrawn" in data:
@@ -201,7 +175,8 @@ def _hold(entry: Entry, data: dict[str, Any]) -> list[Emission]:
         return []
     number = entry.key.split("/", 2)[2]
     told = [(number, entry.home, _id(entry)), *((n, home, _id(entry, n)) for n, home in data.get("others", ()))]
-    return [_number_event(entry, data, *each) for each in told]
+    said = data | data.get("says", {})
+    return [_number_event(entry, said, *each) for each in told]
 
 
 def _template_event(entry: Entry, data: dict[str, Any]) -> list[Emission]:
@@ -210,22 +185,23 @@ def _template_event(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     name, _, language = template.partition(":")
     if not language:
         return []
+    version = data.get("policy_version")
     event = TemplateEvent(
         waba_id=waba_id,
         name=name,
         language=language,
         kind="status",
         source="dispatcher",
-        at=instant(entry.at),
+        at=instant(data.get("since", entry.at)),
         status=_TEMPLATE_STATUS.get(data.get("code", 0)),
-        reason=Reason(code=data["reason"], text=_sentence(data["reason"]), rule="error_policy"),
+        reason=Reason(code=data["reason"], text=_told(data["reason"]).text, rule=ERROR_POLICY, policy_version=version),
     )
     return [Emission(TEMPLATE_EVENTS, waba_id, event.key, event, _id(entry), entry.at, None, data.get("trace"))]
 
 
 def _number_event(entry: Entry, data: dict[str, Any], number: str, home: str, event_id_: str) -> Emission:
     until = data.get("until")
-    text = _sentence(data["reason"])
+    text = _told(data["reason"]).text
     if data["event"] == "halted":
         text = f"{text} Someone must look: mend the cause, then resume the number."
     event = NumberEvent(
@@ -233,9 +209,9 @@ def _number_event(entry: Entry, data: dict[str, Any], number: str, home: str, ev
         home=home,
         kind=data["event"],
         source="dispatcher",
-        at=instant(entry.at),
+        at=instant(data.get("since", entry.at)),
         hold_until=None if until is None else instant(until),
-        reason=Reason(code=data["reason"], text=text, rule="error_policy"),
+        reason=Reason(code=data["reason"], text=text, rule=ERROR_POLICY, policy_version=data.get("policy_version")),
     )
     return Emission(NUMBER_EVENTS, home, home, event, event_id_, entry.at, None, data.get("trace"))
 
@@ -296,8 +272,9 @@ def _duplicate(entry: Entry, data: dict[str, Any]) -> list[Emission]:
 
 def _conflict(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     """Phase 1, so that it changes nothing of the message that the lane has."""
-    told = {**data, "reason": "idempotency_conflict"}
-    return [_lifecycle(entry, told, message_id_of(entry.key), "rejected", 0, run_id=data.get("run_id"))]
+    conflict = {**data, "reason": "idempotency_conflict"}
+    evidence = {"run_id": data.get("run_id"), "decision": _decision(entry, conflict, "rejected")}
+    return [_lifecycle(entry, conflict, message_id_of(entry.key), "rejected", 0, **evidence)]
 
 
 _PROJECTIONS = {
@@ -335,21 +312,27 @@ def _lifecycle(
 
 
 def _reason(reason: str, data: dict[str, Any]) -> Reason:
-    """`text`: where the journal has a sentence of its own."""
-    rule, version = data.get("rule") or _rule(reason), data.get("policy_version")
-    text = data.get("text") or _sentence(reason)
+    """`text`: where the journal has a sentence of its own; `policy_version`: where it says by which it was decided."""
+    said = _told(reason)
+    rule, version = data.get("rule") or said.rule, data.get("policy_version")
+    text = data.get("text") or said.text
     return Reason(code=reason, text=text, rule=rule, policy_version=version, details=data.get("details", {}))
 
 
-def _rule(reason: str) -> str | None:
-    return "error_policy" if reason.startswith("meta_") else _RULES.get(reason)
+def _decision(entry: Entry, data: dict[str, Any], status: str) -> Any:
+    """What the decision went by: written out already (contacts), or its inputs alone (`causes.py`). An entry of before
+    there were any has none. `as_of`: of a rehearsal, the slot for which it was made (Unix seconds)."""
+    if "went_by" not in data:
+        return data.get("decision")
+    version = data.get("policy_version", "")
+    at = instant(data.get("as_of", entry.at))
+    return decision_of(data["went_by"], status, data["reason"], version, at)
 
 
-def _sentence(reason: str) -> str:
+def _told(reason: str) -> Told:
     """For people: ours, or the name of Meta's error in its table."""
-    if reason.startswith("meta_") and reason.removeprefix("meta_").isdigit():
-        return f"Meta refused it: {policy_for(int(reason.removeprefix('meta_'))).name}."
-    return _SENTENCES.get(reason, reason)
+    code = reason.removeprefix(META)
+    return told(reason, policy_for(int(code)).name if reason.startswith(META) and code.isdigit() else "")
 
 
 def _id(entry: Entry, *part: str) -> str:

@@ -20,6 +20,7 @@ from harkara.dispatcher.heard import Heard
 from harkara.dispatcher.message import Message
 from harkara.dispatcher.pairs import Pairs
 from harkara.policy.pacing import Pace
+from harkara.policy.rebase import rebase
 from harkara.policy.schedule import mixed_place
 
 PRIORITIES = (3, 2, 1)
@@ -149,6 +150,14 @@ class NumberLane:
         if self.pace.limits.randomised_order:
             return mixed_place(self.phone_number_id, message.message_id, message.received_at)
         return message.seq
+
+    def rebase(self, step: float) -> None:
+        """The clock was set by `step` seconds: what the number remembers keeps its distance from now."""
+        rebase(self.pace, step)
+        self.pairs.rebase(step)
+        self.asleep = [(until + step, seq, message) for until, seq, message in self.asleep]
+        self.typing = [until + step for until in self.typing]
+        self.minute = deque((second + round(step), count) for second, count in self.minute)
 
     def count_accepted(self, at: float) -> None:
         """One more message that Meta took, for what operators see of the last minute and of the day (UTC)."""

@@ -3,6 +3,8 @@ answers "when will my message go?" without asking the lane (`harkara.policy.sche
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from harkara.contracts.numbers import QueuedMessage, QueueFlow, QueueState, Verdict
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.plan import Surroundings, number_obstacle, token_used_up
@@ -10,7 +12,9 @@ from harkara.dispatcher.queue import NumberLane
 from harkara.dispatcher.state import LaneState
 from harkara.policy.schedule import pace_shown
 
-MOST_FLOWS = 20  # told by name, the largest; the others together
+MOST_FLOWS = 20
+"""Told by name: single messages first, for who joins asks about those, then the largest runs. The others are told
+together by producer, of so many producers, and then in one."""
 MOST_PLACES = 1000  # of a mixed flow, from which its tenths are taken: all, up to where `POST /send` is refused
 MOST_FIRST = 20  # messages at the head that are told: what fits on a screen, 1 KB a second and number
 
@@ -50,21 +54,47 @@ def _flows(lane: NumberLane) -> tuple[QueueFlow, ...]:
     found = [
         QueueFlow(
             priority=priority,
+            producer=producer.name,
             flow=flow.name,
             queued=flow.count,
-            weight=flow.weight,
+            weight=producer.weight,
             places=_tenths(flow.places(MOST_PLACES)) if lane.pace.limits.randomised_order else (),
         )
         for priority, queue in lane.queues.items()
-        for flow in queue.flows
+        for producer, flow in queue.flows
     ]
-    found.sort(key=lambda each: -each.queued)
+    found.sort(key=lambda each: (each.flow != each.producer, -each.queued))
     shown, rest = found[:MOST_FLOWS], found[MOST_FLOWS:]
-    for priority in sorted({each.priority for each in rest}):
-        small = [each for each in rest if each.priority == priority]
-        queued, weight = sum(each.queued for each in small), sum(each.weight for each in small)
-        shown.append(QueueFlow(priority=priority, flow="", queued=queued, weight=weight))
-    return tuple(shown)
+    theirs = sorted(_together(rest, _by_producer), key=lambda each: -each.queued)
+    return (*shown, *theirs[:MOST_FLOWS], *_together(theirs[MOST_FLOWS:], _by_priority))
+
+
+def _by_producer(each: QueueFlow) -> tuple[int, str, float]:
+    """One producer's smaller flows have its turns together."""
+    return each.priority, each.producer, each.weight
+
+
+def _by_priority(each: QueueFlow) -> tuple[int, str, float]:
+    """Producers have turns of their own each."""
+    return each.priority, "", 0.0
+
+
+def _together(flows: Iterable[QueueFlow], group: Callable[[QueueFlow], tuple[int, str, float]]) -> list[QueueFlow]:
+    """One row for each group; of several producers it has the weight of all of them."""
+    groups: dict[tuple[int, str, float], list[QueueFlow]] = {}
+    for each in flows:
+        groups.setdefault(group(each), []).append(each)
+    return [
+        QueueFlow(
+            priority=priority,
+            producer=producer,
+            flow="",
+            queued=sum(each.queued for each in several),
+            weight=weight or sum(each.weight for each in several),
+            flows=sum(each.flows for each in several),
+        )
+        for (priority, producer, weight), several in groups.items()
+    ]
 
 
 def _tenths(places: list[float]) -> tuple[float, ...]:

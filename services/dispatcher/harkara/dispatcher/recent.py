@@ -8,11 +8,12 @@ one of the same day: two short strings in a table of its day. A day is forgotten
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from harkara.contracts.intents import Category
-from harkara.dispatcher.horizon import FORGOTTEN_AFTER_SECONDS
+from harkara.dispatcher.horizon import forgotten
 from harkara.policy.contacts import NO_RULES, Contact, ContactRules
 
 DAY_SECONDS = 86_400
@@ -89,16 +90,7 @@ class Recent:
 
     def forget_old(self, now: float, limit: int) -> None:
         """Forget up to `limit` persons of days that are over for seven days: nothing counts for longer."""
-        for number in sorted(self._days):
-            if (number + 1) * DAY_SECONDS + FORGOTTEN_AFTER_SECONDS > now:
-                return
-            day = self._days[number]
-            while day and limit > 0:
-                limit -= 1
-                day.popitem()
-            if day:
-                return
-            del self._days[number]
+        deque(forgotten(self._days, DAY_SECONDS, now, limit), maxlen=0)
 
     def _key(self, person_key: str, category: Category, home: str) -> bytes:
         """Homes that share a lane count for themselves: which do is chance. The first one's keys are the shortest."""

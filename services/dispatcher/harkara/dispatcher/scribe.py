@@ -39,6 +39,10 @@ class Scribe:
         evolve(self.state, entry)
         self.entries.append(entry)
 
+    def clock_set(self, step: float) -> None:
+        """The machine's clock was set by `step` seconds (negative: back), after everything that is written so far."""
+        self.write(journal.clock_key(self.state.seq + 1), "clock", "lane", {"step": step})
+
     def step(self, message: Message, status: str, **changes: Any) -> None:
         """The message's next status, with everything else of it that changes or lasts."""
         data = {

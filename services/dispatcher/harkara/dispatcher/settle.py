@@ -6,26 +6,33 @@ is in `holds.py`, what it says of the number's endpoint in `breaker.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from harkara.dispatcher import journal
+from harkara.dispatcher import causes, journal
 from harkara.dispatcher.breaker import note_outcome
 from harkara.dispatcher.core import place
 from harkara.dispatcher.doubt import doubt
 from harkara.dispatcher.evidence import note_duplicate, settle_by_evidence, take_echo
 from harkara.dispatcher.fallback import end_accepted, refused_for_good
-from harkara.dispatcher.holds import hold_by_policy
+from harkara.dispatcher.holds import Refusal, hold_by_policy, hold_refused
 from harkara.dispatcher.orders import order_of
 from harkara.dispatcher.plan import Surroundings
+from harkara.dispatcher.probes import template_served
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import DOUBTFUL, Message
 from harkara.dispatcher.throttle import slow_down, too_fast
-from harkara.graph_api.errors import RETRY_FIRST_DELAY_SECONDS, Action, ErrorClass, ErrorPolicy, Scope
+from harkara.graph_api.errors import RETRY_FIRST_DELAY_SECONDS, Action, ErrorClass, ErrorPolicy, Scope, policy_for
 from harkara.graph_api.outcome import Accepted, NotSent, Outcome, Refused
+from harkara.policy.lane import gives_up
 from harkara.policy.pacing import next_fraction
 
 RETRY_JITTER = 0.25
 LONGEST_RETRY_SECONDS = 600.0  # the third call of the slowest curve (132001) comes after ten minutes
+PAUSED = "paused"
+HELD_BY_META = frozenset({"held_for_quality_assessment", PAUSED})
+"""What `message_status` says of a message that Meta took and has not sent on (cloud-api 2.4)."""
+TEMPLATE_PAUSED = 132015
 STOPPED_MARKETING = 131050  # the person stopped our marketing messages (Meta): their opt-out, to be recorded
 
 
@@ -40,12 +47,12 @@ def settle(scribe: Scribe, around: Surroundings, message_id: str, attempt: int, 
     )
     if message is None or not awaited:
         if isinstance(outcome, Accepted):
-            take_echo(scribe, message_id, attempt, outcome.wamid, None, scribe.now)
+            take_echo(scribe, around, message_id, attempt, outcome.wamid, None, scribe.now)
         return
     if message.number is not None:
         note_outcome(scribe, message.number, message.home, outcome)
     if isinstance(outcome, Accepted):
-        _accepted(scribe, message, outcome)
+        _accepted(scribe, around, message, outcome)
     elif isinstance(outcome, Refused):
         _note_authentication(scribe, around, message, outcome)
         _refused(scribe, around, message, outcome)
@@ -56,12 +63,27 @@ def settle(scribe: Scribe, around: Surroundings, message_id: str, attempt: int, 
         doubt(scribe, around, message, outcome.reason, code=code)
 
 
-def _accepted(scribe: Scribe, message: Message, outcome: Accepted) -> None:
-    """Meta has it."""
+def _accepted(scribe: Scribe, around: Surroundings, message: Message, outcome: Accepted) -> None:
+    """Meta has it, and may hold it while it tries its template out (B13); one that it holds for the template is paused
+    says of that what a refused call does: the others wait here."""
+    if outcome.message_status == PAUSED:
+        refusal = Refusal(
+            message.number or "",
+            message.home,
+            policy_for(TEMPLATE_PAUSED),
+            TEMPLATE_PAUSED,
+            template=message.template_used or "",
+            trace=message.trace,
+        )
+        hold_refused(scribe, around, refusal)
+    else:
+        template_served(scribe, around, message)
     if message.number in scribe.state.auth_failures:
         scribe.erase(journal.auth_key(message.number))
     seen = message.seen
     facts: dict[str, Any] = {"wamid": outcome.wamid, "meta_status": outcome.message_status}
+    if outcome.message_status in HELD_BY_META:
+        facts |= {"reason": "held_by_meta", "details": {"message_status": outcome.message_status}}
     if seen is not None:
         facts["resent"] = True
     end_accepted(scribe, message, **facts)
@@ -74,9 +96,9 @@ def _not_sent(scribe: Scribe, around: Surroundings, message: Message, outcome: N
     if message.seen is not None:
         settle_by_evidence(scribe, message, message.seen, "cancelled")
     elif outcome.reason == "invalid":
-        scribe.end(
-            message, "failed_unsent", message.attempt, reason="request_invalid", alert=True, order=order_of(message)
-        )
+        why = causes.decided(around.policy.version, causes.request(message.form or "", message.template_used))
+        end = {"reason": "request_invalid", "alert": True, "order": order_of(message)} | why
+        scribe.end(message, "failed_unsent", message.attempt, **end)
     else:
         _back_to_its_place(scribe, around, message, f"not_sent_{outcome.reason}")
 
@@ -85,27 +107,35 @@ def _refused(scribe: Scribe, around: Surroundings, message: Message, outcome: Re
     policy, code = outcome.policy, outcome.error.code
     spent = message.spent + (1 if policy.spends_attempt else 0)
     facts: dict[str, Any] = {"spent": spent, "code": code}
-    exhausted = spent >= around.policy.max_attempts
+    slows, reroutes = too_fast(policy), policy.action is Action.REROUTE_TEMPLATE and message.can_reroute
     if policy.keeps_message:
         hold_by_policy(scribe, around, message, outcome)
-    elif too_fast(policy):
+    elif slows:
         slow_down(scribe, around, message, outcome)
     if message.seen is not None:
         settle_by_evidence(scribe, message, message.seen, "cancelled")
-    elif too_fast(policy):
+    elif gives_up(
+        action=policy.action.value,
+        keeps=policy.keeps_message,
+        spends=policy.spends_attempt,
+        reroutes=reroutes,
+        slows=slows,
+        spent=spent,
+        most=around.policy.max_attempts,
+    ):
+        _fail(scribe, around, message, policy, facts)
+    elif slows:
         _back_to_its_place(scribe, around, message, policy.reason_code, code=code)
-    elif policy.action is Action.REROUTE_TEMPLATE and message.can_reroute:
+    elif reroutes:
         facts |= {"template_only": True, "refused": message.attempt}
         _back_to_its_place(scribe, around, message, policy.reason_code, **facts)
-    elif policy.keeps_message and not (policy.spends_attempt and exhausted):
+    elif policy.keeps_message:
         _back_to_its_place(scribe, around, message, policy.reason_code, **facts)
-    elif policy.action is Action.RETRY and not exhausted:
+    else:
         until = scribe.now + _delay_seconds(scribe, policy, spent, outcome.retry_after_seconds)
         if policy.scope in (Scope.NUMBER, Scope.PAIR):
             hold_by_policy(scribe, around, message, outcome, until)
         scribe.step(message, "retrying", until=until, reason=policy.reason_code, **facts)
-    else:
-        _fail(scribe, message, policy, code)
 
 
 def _note_authentication(scribe: Scribe, around: Surroundings, message: Message, outcome: Refused) -> None:
@@ -136,10 +166,12 @@ def _back_to_its_place(scribe: Scribe, around: Surroundings, message: Message, r
     place(scribe, around, message)
 
 
-def _fail(scribe: Scribe, message: Message, policy: ErrorPolicy, code: int | None) -> None:
+def _fail(
+    scribe: Scribe, around: Surroundings, message: Message, policy: ErrorPolicy, refusal: Mapping[str, Any]
+) -> None:
     """For good: to the DLQ, unless its fallback goes. Somebody is told where the policy says so, and where the retries
-    were used up."""
-    used_up = policy.action in (Action.RETRY, Action.PAUSE_TEMPLATE)
+    were used up. `refusal`: Meta's `code`, and how many attempts are `spent` with this one."""
+    used_up, code = policy.action in (Action.RETRY, Action.PAUSE_TEMPLATE), refusal["code"]
     facts: dict[str, Any] = {
         "code": code,
         "reason": policy.reason_code,
@@ -147,6 +179,6 @@ def _fail(scribe: Scribe, message: Message, policy: ErrorPolicy, code: int | Non
         "alert": policy.alert or used_up or None,
         "opted_out": True if code == STOPPED_MARKETING else None,
         "person_key": message.person_key,
-    }
+    } | causes.decided(around.policy.version, causes.refusal(policy, refusal["spent"]))
     if not refused_for_good(scribe, message, policy, facts):
         scribe.end(message, "failed_unsent", message.attempt, order=order_of(message), **facts)

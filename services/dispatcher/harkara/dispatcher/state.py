@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from harkara.dispatcher.recipients import Line, Recipients, Runs
 from harkara.dispatcher.rehearsal import Rehearsal
 from harkara.dispatcher.timers import Timers
 from harkara.dispatcher.watch import Watches
+from harkara.policy.lane import lasts
 from harkara.policy.pacing import Limits, paced
 
 __all__ = [
@@ -52,11 +53,19 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A number, pair or template sends nothing until `until` (Unix seconds; None: until an operator releases it, after
-    `at`)."""
+    `at`, when what it is for was said). `told`: numbers of other lanes that were told of it, and until when they are
+    held. `length`: of a template, for how many seconds it is held again when it is tried in vain."""
 
     reason: str
     until: float | None
     at: float
+    told: Mapping[str, float | None] = field(default_factory=dict)
+    length: float = 0.0
+
+    def tried_again_at(self, now: float) -> float | None:
+        """When a template that is tried now, in vain, is tried next: whole lengths after `until`, so that who waits for
+        that time need not be told of another one."""
+        return None if self.until is None else self.until + self.length * ((now - self.until) // self.length + 1)
 
 
 NOTHING_HEARD = Channel()
@@ -101,7 +110,8 @@ class Unplaced:
 class LaneState:
     """Everything of one lane. `replaying`: indexes are built once, at the end of the journal. `busy`: numbers with
     something to send, and from when on a look at them is of use (Unix seconds). `accounts`: of each number its account;
-    `channels`: by account, what was heard from Meta."""
+    `channels`: by account, what was heard from Meta. `half_open`: holds whose time is over and that stay until a call
+    is served; `probes`: of such templates the message that is tried."""
 
     seq: int = 0
     emitted: int = 0
@@ -113,6 +123,8 @@ class LaneState:
     accounts: dict[str, str] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
+    half_open: set[tuple[str, str]] = field(default_factory=set)
+    probes: dict[str, str] = field(default_factory=dict)
     cancels: dict[tuple[str, str], float] = field(default_factory=dict)
     priorities: dict[tuple[str, str], Given] = field(default_factory=dict)
     pauses: dict[str, Paused] = field(default_factory=dict)
@@ -133,7 +145,9 @@ class LaneState:
     busy: dict[str, float] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     shown_last: str = ""
+    shown_again_at: float = 0.0
     seed: int = 0
+    latest: float = 0.0  # the newest entry's time, by the clock as it is now
     replaying: bool = True
 
     def number(self, phone_number_id: str) -> NumberLane:
@@ -154,6 +168,23 @@ class LaneState:
     def channel(self, phone_number_id: str) -> Channel:
         """That of the number's account."""
         return self.channels.get(self.accounts.get(phone_number_id, ""), NOTHING_HEARD)
+
+    def standing(self, scope: str, target: str, now: float, message: Message | None = None) -> Hold | None:
+        """The hold of a number, pair or template that stands. A template whose hold is over goes by one message until
+        that one is served (`probes.py`): for any other it is held for as long again."""
+        hold = self.holds.get((scope, target))
+        if hold is None or lasts(hold.until, now):
+            return hold
+        probe = self.probe_of(target) if scope == "template" else None
+        return None if probe is None or probe is message else replace(hold, until=hold.tried_again_at(now))
+
+    def probe_of(self, template: str) -> Message | None:
+        """The message by which a template (as at its account) is tried now: it stands in a queue or is called."""
+        message = self.messages.get(self.probes.get(template, ""))
+        if message is None or message.placed is not None:
+            return message
+        goes_by_it = message.form == "template" and message.template_used == template.partition("/")[2]
+        return message if message.status == "attempting" and goes_by_it else None
 
     def tally(self, phone_number_id: str, status: str) -> int:
         """How many live messages of the number have this status."""

@@ -15,7 +15,7 @@ def next_wake(state: LaneState, around: Surroundings, now: float, lazy_due: floa
     if state.unplaced:
         return now
     times = [lazy_due, state.timers.next_due(), state.watches.timers.next_due(), state.horizon.next_forget()]
-    times += [hold.until for hold in state.holds.values()]
+    times += [hold.until for key, hold in state.holds.items() if key not in state.half_open]
     if state.papers:
         times.append(next(iter(state.papers.values())) + HORIZON_SECONDS)
     if state.places.active:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Protocol
 
 from confluent_kafka import Consumer
 
@@ -15,6 +16,13 @@ from harkara.dispatcher.senders import Senders
 from harkara.dispatcher.settings import Settings
 from harkara.graph_api.outcome import Refused
 from harkara.runtime.clock import Clock
+
+
+class Bars(Protocol):
+    """Stops, before the next call of any lane here can start, what shares the token or account that was refused."""
+
+    def __call__(self, number: str, outcome: Refused, since: float | None = None) -> None:
+        """`since`: when a status said so (Unix seconds); None: an answer says so now."""
 
 
 @dataclass(frozen=True)
@@ -33,5 +41,5 @@ class Workshop:
     threads: Executor
     fresh: Callable[[], bool]
     token_lost: Callable[[str], None]
-    barred: Callable[[str, Refused], None]
+    barred: Bars
     room: Callable[[str, int], None]

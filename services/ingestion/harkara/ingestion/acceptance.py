@@ -15,7 +15,7 @@ from harkara.contracts.event import event_id
 from harkara.contracts.runs import SendRun
 from harkara.contracts.topics import AUDIT_LOG
 from harkara.ingestion.audience import Fault
-from harkara.ingestion.core import Emission, timing_fault
+from harkara.ingestion.core import Emission, scheduled, timing_fault
 from harkara.ingestion.effects import Appender, outputs_of
 from harkara.ingestion.known import Known
 from harkara.ingestion.requests import BatchRequest, RunRequest
@@ -87,11 +87,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An accepted run and its slots; `repeated`: it had been accepted before by the same request."""
+    """An accepted run and its slots; `repeated`: it had been accepted before by the same request. `resolution`: what
+    was expected of it, where that was asked."""
 
     run: SendRun
     timing: Timing
     repeated: bool
+    resolution: Resolution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ class RunAcceptance:
         run = emission.event
         assert isinstance(run, SendRun)
         self._known.remember(run)
-        return Accepted(run, timing, repeated=False)
+        return Accepted(run, timing, repeated=False, resolution=resolution)
 
     async def preview(self, request: Request) -> Resolved:
         """What accepting it now would lead to; nothing is written. Raises BadRows, Problem 422 or 503."""
@@ -207,15 +209,16 @@ class RunAcceptance:
         return found
 
     async def _resolve(self, request: Request, survey: Survey, timing: Timing, now: datetime) -> Resolution:
-        found = self._resolver.begin(now)
+        found, wanted = self._resolver.begin(now), self._resolver.wanted(now)
         rows = enumerate(_again(request, survey), 1)
         while chunk := list(islice(rows, RESOLVE_ROWS)):
             for place, (each, content) in chunk:
-                slot = timing.of(place)
-                intent = each.intent if slot is None else each.intent.model_copy(update={"not_before": slot})
-                found.take(content, self._resolver.of(intent, each.row, each.home, now))
+                intent = scheduled(each.intent, timing.of(place))
+                resolved = self._resolver.of(intent, each.row, each.home, now)
+                found.take(content, resolved)
+                wanted.note(intent, resolved.person_key, resolved.verdict)
             await asyncio.sleep(0)
-        self._resolver.end(found, survey.digest)
+        self._resolver.end(found, survey.digest, wanted)
         self._remembered.keep(found)
         return found
 

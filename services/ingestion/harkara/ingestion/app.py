@@ -25,6 +25,7 @@ from harkara.ingestion.known import Known
 from harkara.ingestion.metrics import CHANGES, NORMALISED, UNKNOWN
 from harkara.ingestion.normalise import FIELDS, normalise
 from harkara.ingestion.people import Told
+from harkara.ingestion.portfolios import Ledgers
 from harkara.ingestion.records import RecordMaker
 from harkara.ingestion.resolution import Resolver
 from harkara.ingestion.revived import Revived
@@ -60,9 +61,9 @@ def create(settings: Settings) -> Service:
     log = WebhookLog(settings, appender, maker, clock)
     webhooks = Webhooks(settings.webhook_secrets(), settings.webhook_verify_token(), log, maker, clock)
     standings = Standings(governance, known, settings.queue_full_above)
-    consents, around = Consents(), Around(clock.now)
-    facts = AudienceFacts(settings, consents, around)
-    resolver = Resolver(governance, pepper, consents, around, facts.fresh)
+    consents, around, ledgers = Consents(), Around(clock.now), Ledgers()
+    facts = AudienceFacts(settings, consents, around, ledgers)
+    resolver = Resolver(governance, pepper, consents, around, facts.fresh, ledgers)
     acceptance = RunAcceptance(appender, known, clock, resolver)
     api = Api(governance, pepper, appender, known, clock, acceptance, standings)
     topics = [QUEUE_STATE, NUMBER_STATE, SEND_RUNS]

@@ -1,4 +1,5 @@
-"""Everyone's consent, windows, numbers and templates, as guard and router know them: what a preview is made of."""
+"""Everyone's consent, windows, numbers and templates, as guard and router know them, and the portfolios' leases, as the
+lanes do: what a preview is made of."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ from harkara.contracts.topics import (
     CONSENT_STATE,
     NUMBER_STATE,
     PERSON_IDENTITIES,
+    PORTFOLIO_LEASES,
     QUEUE_STATE,
     SERVICE_WINDOWS,
     TEMPLATE_STATE,
     Topic,
 )
+from harkara.ingestion.portfolios import Ledgers
 from harkara.policy.known import Known
 from harkara.policy.standings import Standings
 from harkara.runtime.replica import ReplicaTable
@@ -21,15 +24,16 @@ SHORT_READ = 500  # records applied without a pause, about 15 ms: Meta's webhook
 
 
 class AudienceFacts:
-    """Feeds both from their topics. Ready at once: webhooks and single messages need none of this, and a million
+    """Feeds all three from their topics. Ready at once: webhooks and single messages need none of this, and a million
     persons take half a minute to read; until then previews are refused (503), and runs accepted without verdicts."""
 
     name = "audience-facts"
 
-    def __init__(self, settings: ServiceSettings, consents: Standings, around: Known) -> None:
+    def __init__(self, settings: ServiceSettings, consents: Standings, around: Known, ledgers: Ledgers) -> None:
         self._settings = settings
         self._consents = consents
         self._around = around
+        self._ledgers = ledgers
         self._table = self._made()
 
     def fresh(self) -> bool:
@@ -47,10 +51,16 @@ class AudienceFacts:
         await self._table.run()
 
     def _made(self) -> ReplicaTable:
-        topics = (CONSENT_STATE, PERSON_IDENTITIES, SERVICE_WINDOWS, NUMBER_STATE, QUEUE_STATE, TEMPLATE_STATE)
+        topics = (
+            CONSENT_STATE, PERSON_IDENTITIES, SERVICE_WINDOWS, NUMBER_STATE, QUEUE_STATE, TEMPLATE_STATE,
+            PORTFOLIO_LEASES,
+        )  # fmt: skip
         return ReplicaTable(self._settings, "audience-facts", topics, self._apply, batch_records=SHORT_READ)
 
     def _apply(self, topic: Topic, key: str, event: Event | None) -> None:
+        if topic is PORTFOLIO_LEASES:
+            self._ledgers.apply(event)
+            return
         if topic in (CONSENT_STATE, PERSON_IDENTITIES):
             self._consents.apply(topic, key, event)
         if topic is not CONSENT_STATE:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from harkara.contracts.event import Event, Instant, event_id
-from harkara.contracts.intents import DEFAULT_LIFE, LONGEST_LIFE, SendIntent, Template
+from harkara.contracts.intents import DEFAULT_LIFE, LATEST_START, SendIntent, Template
 from harkara.contracts.runs import AudienceRow
 from harkara.contracts.topics import SEND_INTENTS, SEND_INTENTS_URGENT, WEBHOOK_EVENTS, WEBHOOK_EVENTS_URGENT, Topic
 from harkara.contracts.webhooks import WebhookChange
@@ -24,7 +24,6 @@ from harkara.ingestion.requests import (
 from harkara.policy.governance import Governance
 
 URGENT = 3
-LATEST_START = LONGEST_LIFE - DEFAULT_LIFE  # a message that starts later would not have its default life to be sent in
 SLICE_BYTES = 400_000  # of a change's JSON: far below Kafka's default limit of 1 MB a record, which a batch may reach
 
 
@@ -190,13 +189,17 @@ def emission_of(intent: SendIntent, home: str) -> Emission:
     return Emission(topic, home, intent.sender, intent, identity, intent.message_id)
 
 
+def scheduled(intent: SendIntent, emit_at: datetime | None) -> SendIntent:
+    """The intent of a run's row in its slot, as it is emitted, and so as it is resolved before: its life begins there.
+    None: it goes at once."""
+    if emit_at is None:
+        return intent
+    return intent.model_copy(update={"not_before": emit_at, "expires_at": life_end(emit_at, intent.expires_at)})
+
+
 def emitted(row: AudienceRow) -> Emission:
     """The intent of a run's row; one whose slot is to come is scheduled by the lane, so nothing waits here."""
-    intent = row.intent
-    if row.emit_at is not None:
-        expires_at = life_end(row.emit_at, intent.expires_at)
-        intent = intent.model_copy(update={"not_before": row.emit_at, "expires_at": expires_at})
-    return emission_of(intent, row.home)
+    return emission_of(scheduled(row.intent, row.emit_at), row.home)
 
 
 def later(a: datetime | None, b: datetime | None) -> datetime | None:

@@ -33,11 +33,11 @@ from harkara.contracts.intents import (
     Template,
     Text,
     WindowName,
-    ZoneName,
     addressing_problem,
     fallback_problem,
 )
 from harkara.graph_api.media_kinds import file_problem
+from harkara.ingestion.zones import Zone
 
 MOST_BATCH_MESSAGES = 1_000  # one request's worth; a larger audience is a run, which is streamed
 MOST_RUN_ROWS = 100_000  # about 30 MB of NDJSON, written to Kafka in some 10 s: within any client's patience
@@ -116,7 +116,7 @@ class MessageBody(Shape):
     expires_at: Instant | None = None
     duplicate_ok: bool = False
     language: Language | None = None
-    time_zone: ZoneName | None = None
+    time_zone: Zone | None = None
     send_window: WindowName | None = None
     metadata: Metadata = Field(default_factory=dict)
 
@@ -328,7 +328,7 @@ class AudienceEntry(Recipient):
     named: dict[str, str] | None = None
     template: str | Template | None = None
     language: Language | None = None
-    time_zone: ZoneName | None = None
+    time_zone: Zone | None = None
     message: ShortText | None = None
     sender: Home | None = None
     category: Category | None = None

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from harkara.contracts.intents import SendIntent, person_keys
+from harkara.ingestion.portfolios import Forecast, Ledgers, Wanted
 from harkara.policy.clearance import purpose_of
 from harkara.policy.governance import Governance
 from harkara.policy.known import Known
@@ -56,7 +57,8 @@ class RowVerdict:
 class Resolution:
     """What would become of an audience at `at`, under `policy_version`. `labels` counts the rows by verdict and reason
     (`refused:opted_out`), `numbers` those that would go by each number, `fallbacks` those with a fallback content by
-    the form in which it would go, or why it would not; `shown` keeps the first ones of each outcome.
+    the form in which it would go, or why it would not; `shown` keeps the first ones of each outcome. `portfolios`: what
+    their messaging limits mean to it, which is no part of a verdict: whom they keep waiting is decided in the lane.
     """
 
     at: datetime
@@ -67,6 +69,7 @@ class Resolution:
     numbers: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
     shown: dict[str, list[RowVerdict]] = field(default_factory=dict)
+    portfolios: tuple[Forecast, ...] = ()
     _names: dict[str, int] = field(default_factory=dict)
     _rows: array[int] = field(default_factory=lambda: array("I"))
     _contents: bytearray = field(default_factory=bytearray)
@@ -168,12 +171,19 @@ class Resolver:
     known as of at most 2 s ago; without that nothing is said."""
 
     def __init__(
-        self, governance: Governance, pepper: bytes, standings: Standings, known: Known, fresh: Callable[[], bool]
+        self,
+        governance: Governance,
+        pepper: bytes,
+        standings: Standings,
+        known: Known,
+        fresh: Callable[[], bool],
+        ledgers: Ledgers | None = None,
     ) -> None:
         self._governance = governance
         self._pepper = pepper
         self._standings = standings
         self._known = known
+        self._ledgers = Ledgers() if ledgers is None else ledgers
         self.fresh = fresh
 
     def follow(self, governance: Governance) -> None:
@@ -184,8 +194,13 @@ class Resolver:
         """An empty resolution as of now."""
         return Resolution(now, self._governance.version)
 
-    def end(self, found: Resolution, audience_hash: str) -> None:
-        """Every row was taken."""
+    def wanted(self, now: datetime) -> Wanted:
+        """An empty count of the portfolios' places that an audience wants."""
+        return Wanted(self._governance, self._ledgers, now)
+
+    def end(self, found: Resolution, audience_hash: str, wanted: Wanted) -> None:
+        """Every row was taken, and its place counted."""
+        found.portfolios = wanted.forecasts()
         found.end(audience_hash, self._pepper)
 
     def keyed(self, digest: str) -> str:

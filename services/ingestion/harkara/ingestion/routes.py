@@ -62,12 +62,14 @@ class Reply(BaseModel):
 
 class SendReply(Reply):
     """`position` 1 is next among its priority and the higher ones; it and `estimatedDelivery`, when its number's pace
-    lets it go, are null where the queue is not known (ING-11)."""
+    lets it go, are null where they cannot be known (ING-11). `silentSince`: where the dispatcher has not reported on
+    the number for a minute, since when; `position` is then as of that time, and there is no estimate."""
 
     message_id: str
     sender: str
     position: int | None
     estimated_delivery: datetime | None
+    silent_since: datetime | None = None
 
 
 class BatchReply(Reply):
@@ -138,7 +140,8 @@ class Api:
             message_id=intent.message_id,
             sender=sender.name,
             position=standing.position,
-            estimated_delivery=core.later(body.not_before, standing.delivery),
+            estimated_delivery=None if standing.delivery is None else core.later(body.not_before, standing.delivery),
+            silent_since=standing.silent_since,
         )
 
     async def batch(self, key: ApiKey, body: BatchRequest, idempotency_key: str) -> BatchReply:
@@ -162,9 +165,9 @@ class Api:
             batch_id=run_id,
             queued=len(rows),
             message_ids=[row.intent.message_id for row in rows],
-            position=self.standings.last_of(sender.home, run_id, 1, now).position,
+            position=self.standings.last_of(sender.home, run_id, 1, now, producer=key.id).position,
             estimated_completion=core.later(
-                accepted.timing.last(), self.standings.end_of(accepted.run.homes, run_id, now)
+                accepted.timing.last(), self.standings.end_of(accepted.run.homes, run_id, now, key.id)
             ),
             repeated=accepted.repeated,
         )

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.commands import RunWord, run_commands
@@ -28,6 +27,7 @@ from harkara.ingestion.core import Emission
 from harkara.ingestion.effects import Appender, outputs_of
 from harkara.ingestion.known import Known
 from harkara.ingestion.metrics import INTENTS
+from harkara.ingestion.portfolios import Forecast
 from harkara.ingestion.refusals import (
     DOCUMENTED,
     IdempotencyKey,
@@ -37,6 +37,16 @@ from harkara.ingestion.refusals import (
     unknown_sender,
 )
 from harkara.ingestion.resolution import MOST_ROWS_KEPT, RowVerdict
+from harkara.ingestion.run_replies import (
+    CommandReply,
+    PrecheckReply,
+    PreviewReply,
+    RunReply,
+    certain_end,
+    portfolio_reply,
+    row_reply,
+    warnings_of,
+)
 from harkara.ingestion.runs import Caller, RunPlan, ids_key, plan_run
 from harkara.ingestion.standing import Standings
 from harkara.ingestion.upload import RUN_BODY, RunUpload, run_and_rows
@@ -49,89 +59,6 @@ from harkara.runtime.problems import Problem
 UNSENT = "preview"  # the idempotency key of what is not sent: ids are made with it and thrown away
 Word = Literal["pause", "resume", "cancel"]
 WORDS: dict[Word, RunWord] = {"pause": "pause_run", "resume": "resume_run", "cancel": "cancel_run"}
-
-
-class Reply(BaseModel):
-    """An answer, in camelCase."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class RunReply(Reply):
-    """`repeated`: the same request had been accepted before; nothing was written again. `verdicts` is what is expected
-    of the policy, by verdict and reason; empty where that was not known up to now."""
-
-    run_id: str
-    accepted: int
-    left_out: int
-    homes: dict[str, int]
-    audience_hash: str
-    verdict_hash: str | None
-    verdicts: dict[str, int]
-    estimated_completion: datetime | None
-    dry_run: bool
-    repeated: bool
-
-
-class RowReply(Reply):
-    """One recipient, by row and pseudonym: what would become of them, by which number, in which form, when (`due`),
-    and why not or not yet. `fallback`: in which form the fallback content would go, or why it would not.
-    `decided_in_lane`: for what (a frequency cap, content said already) the lane may yet end it, which no preview can
-    know: it counts what the person was sent before when the message's turn comes."""
-
-    row: int
-    person_key: str
-    outcome: str
-    code: str
-    number: str | None
-    form: str | None
-    due: datetime | None
-    reason: str | None
-    rule: str | None
-    fallback: str | None
-    decided_in_lane: list[str] | None = None
-
-
-class Warned(Reply):
-    """Something to look at before the run is sent; `blocking`: it will not keep what it promises."""
-
-    code: str
-    blocking: bool
-    text: str
-
-
-class PreviewReply(Reply):
-    """What sending this now would lead to. `verdicts` by verdict and reason, `outcomes` by verdict alone, `numbers` by
-    the number that each would go by, `fallbacks` by what would become of a fallback content; `rows` the first ones."""
-
-    audience_hash: str
-    verdict_hash: str
-    policy_version: str
-    at: datetime
-    recipients: int
-    left_out: int
-    homes: dict[str, int]
-    outcomes: dict[str, int]
-    verdicts: dict[str, int]
-    numbers: dict[str, int]
-    fallbacks: dict[str, int]
-    estimated_completion: datetime | None
-    rows: list[RowReply]
-
-
-class PrecheckReply(PreviewReply):
-    """The same, with everybody who would not go at once in `rows` (the first 1,000 of each outcome). `ready`: nothing
-    that blocks was found."""
-
-    ready: bool
-    warnings: list[Warned]
-
-
-class CommandReply(Reply):
-    """One command per home was written; what comes of it is seen on the messages and in the audit log."""
-
-    run_id: str
-    command_ids: list[str]
 
 
 class CommandNote(BaseModel):
@@ -168,6 +95,7 @@ class RunDesk:
             audience_hash=run.audience_hash,
             verdict_hash=run.verdict_hash,
             verdicts=run.verdicts,
+            portfolios=[portfolio_reply(each) for each in _portfolios(accepted)],
             estimated_completion=self._completion(accepted),
             dry_run=run.dry_run,
             repeated=accepted.repeated,
@@ -177,17 +105,17 @@ class RunDesk:
         """What it would lead to, with the first rows of the audience."""
         resolved, _ = await self._resolved(key, request)
         shown = sorted((each for found in resolved.resolution.shown.values() for each in found), key=_row)
-        return PreviewReply(**self._facts(resolved), rows=[_row_reply(each) for each in shown[:rows]])
+        return PreviewReply(**self._facts(resolved), rows=[row_reply(each) for each in shown[:rows]])
 
     async def precheck(self, key: ApiKey, request: Request) -> PrecheckReply:
         """What it would lead to, and what stands against sending it."""
         resolved, upload = await self._resolved(key, request)
         facts, shown = self._facts(resolved), resolved.resolution.shown
         told = sorted([*shown.get("refused", ()), *shown.get("held", ())], key=_row)
-        warnings = list(_warnings(resolved, upload.run.deadline, facts["estimated_completion"]))
+        warnings = list(warnings_of(resolved, upload.run.deadline, facts["estimated_completion"]))
         return PrecheckReply(
             **facts,
-            rows=[_row_reply(each) for each in told],
+            rows=[row_reply(each) for each in told],
             ready=not any(each.blocking for each in warnings),
             warnings=warnings,
         )
@@ -257,13 +185,24 @@ class RunDesk:
             "verdicts": dict(sorted(found.labels.items())),
             "numbers": dict(sorted(found.numbers.items())),
             "fallbacks": dict(sorted(found.fallbacks.items())),
-            "estimated_completion": core.later(resolved.timing.last(), paced),
+            "portfolios": [portfolio_reply(each) for each in found.portfolios],
+            "estimated_completion": _last(resolved.timing.last(), paced, certain_end(found.portfolios)),
         }
 
     def _completion(self, accepted: Accepted) -> datetime | None:
-        """When the last message goes: in its slot, or when the slowest home's pace lets it; None where not known."""
+        """When the last message goes: in its slot, when the slowest home's pace lets it, or its portfolio has a place;
+        None where not known."""
         run = accepted.run
-        return core.later(accepted.timing.last(), self.standings.end_of(run.homes, run.run_id, self.clock.now()))
+        paced = self.standings.end_of(run.homes, run.run_id, self.clock.now(), run.producer)
+        return _last(accepted.timing.last(), paced, certain_end(_portfolios(accepted)))
+
+
+def _portfolios(accepted: Accepted) -> tuple[Forecast, ...]:
+    return () if accepted.resolution is None else accepted.resolution.portfolios
+
+
+def _last(slot: datetime | None, paced: datetime | None, placed: datetime | None) -> datetime | None:
+    return core.later(core.later(slot, paced), placed)
 
 
 @contextmanager
@@ -278,44 +217,6 @@ def _sender_problems() -> Iterator[None]:
 
 def _row(found: RowVerdict) -> int:
     return found.row
-
-
-def _row_reply(found: RowVerdict) -> RowReply:
-    verdict = found.verdict
-    return RowReply(
-        row=found.row,
-        person_key=found.person_key,
-        outcome=verdict.outcome,
-        code=verdict.code,
-        number=verdict.number,
-        form=verdict.form,
-        due=verdict.due,
-        reason=None if verdict.reason is None else verdict.reason.text,
-        rule=None if verdict.reason is None else verdict.reason.rule,
-        fallback=verdict.fallback or None,
-        decided_in_lane=list(verdict.decided_in_lane) or None,
-    )
-
-
-def _warnings(resolved: Resolved, deadline: datetime | None, completion: datetime | None) -> Iterator[Warned]:
-    outcomes, expected = resolved.resolution.outcomes, resolved.survey.expected
-    refused, held = outcomes.get("refused", 0), outcomes.get("held", 0)
-    if refused == expected:
-        yield Warned(code="nobody_goes", blocking=True, text="Every recipient would be refused.")
-    elif refused:
-        yield Warned(code="some_refused", blocking=False, text=f"{refused} of {expected} would be refused.")
-    without = sum(count for what, count in resolved.resolution.fallbacks.items() if what.startswith("refused"))
-    if without:
-        text = f"{without} of {expected} would go without their fallback content: see `fallbacks` for why."
-        yield Warned(code="some_without_fallback", blocking=False, text=text)
-    if held:
-        yield Warned(code="some_held", blocking=False, text=f"{held} of {expected} would wait: see `rows` for why.")
-    if completion is None:
-        yield Warned(code="pace_unknown", blocking=False, text="No lane has told how its queue stands; no estimate.")
-    elif deadline is not None and completion > deadline:
-        late = round((completion - deadline).total_seconds())
-        text = f"At the numbers' pace the last message goes {late} s after the deadline."
-        yield Warned(code="deadline_missed", blocking=True, text=text)
 
 
 RUN_PROBLEMS = problem_answers(

@@ -20,6 +20,7 @@ from harkara.graph_api.client import GraphClient, GraphReadFailed
 from harkara.graph_api.errors import ErrorClass
 from harkara.graph_api.kept import KeptClients
 from harkara.graph_api.outcome import Refused
+from harkara.graph_api.token import UnusableToken, token_in
 from harkara.graph_api.wire import HealthStatus, PhoneNumber
 from harkara.policy.governance import Governance, Number
 from harkara.quality_monitor import metrics
@@ -297,9 +298,13 @@ class TokenMissing(Exception):
 def token_of(number: Number) -> str:
     """The number's access token, read anew at each call so that a rotated one counts. Raises TokenMissing."""
     try:
-        token = number.token_file.read_text().strip() if number.token_file else os.environ.get(number.token_env or "")
-    except OSError as error:
+        token = token_in(
+            number.token_file.read_text() if number.token_file else os.environ.get(number.token_env or "", "")
+        )
+    except (OSError, UnicodeDecodeError) as error:
         raise TokenMissing(f"the token file of {number.phone_number_id} cannot be read") from error
+    except UnusableToken as error:
+        raise TokenMissing(f"the access token of {number.phone_number_id}: {error}") from None
     if not token:
         raise TokenMissing(f"there is no access token for {number.phone_number_id}")
     return token

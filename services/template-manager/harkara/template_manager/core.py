@@ -1,9 +1,12 @@
 """What is known of a template, from everything that was seen of it.
 
 A join: of each fact the latest word counts, so events may come in any order and more than once, and an older one never
-takes the place of a newer. At equal times (webhooks tell whole seconds) the stricter word counts; the list, which is
-read soon after every notice, has the last one. But for a while after Meta refused a call for the template: a list that
-still says APPROVED then is behind, and every message that waits would be let go and held again each time it is read.
+takes the place of a newer. At equal times (webhooks tell whole seconds) the stricter word counts.
+
+The list is read soon after every notice, and may lag behind it: so for a while it undoes nothing of what a notice said,
+unless it says something that was not known before the notice. It is read again when that while is over, and then has
+the last word. Likewise after Meta refused a call for the template: a list that still says APPROVED then is behind, and
+every message that waits would be let go and held again each time it is read.
 """
 
 from __future__ import annotations
@@ -11,13 +14,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import Field
-
-from harkara.contracts.event import Instant, Reason, Value
-from harkara.contracts.numbers import Quality
+from harkara.contracts.event import Reason
 from harkara.contracts.template_state import TemplateCategory, TemplateParameters, TemplateState, TemplateStatus
 from harkara.contracts.templates import TemplateEvent
-from harkara.graph_api.templates import category_of, status_of
+from harkara.template_manager.facts import (
+    AN_INSTANT,
+    COST,
+    Announcement,
+    BodyWord,
+    ContentWord,
+    Facts,
+    QualityWord,
+    StatusWord,
+    observe,
+)
 
 Row = dict[str, Any]
 """A template's row: TemplateState, and under `facts` what it follows from. Readers ignore the facts."""
@@ -25,157 +35,23 @@ Row = dict[str, Any]
 GONE: frozenset[TemplateStatus] = frozenset({"DELETED"})
 FORGOTTEN_AFTER = timedelta(days=90)
 """After its deletion. An approved name is free again after 30 days (Meta), and notices live 30 days on their topic."""
-AN_INSTANT = timedelta(milliseconds=1)  # what a category held before the notice that it holds no more
+NOTICE_DOUBT = timedelta(minutes=5)
+"""Of the list after a notice. Where the list is right and the notice that said so was lost, messages wait (or go) so
+much longer; where it lags, those that must not go do not."""
+A_SECOND = timedelta(seconds=1)  # notices tell whole ones: what was seen in it may have been seen before
 FIRST_DOUBT = timedelta(minutes=1)  # of the list after a refusal; longer than its readings in a row are apart
 LONGEST_DOUBT = timedelta(hours=1)  # then a call tries it again, as where no list is read
 DOUBTS_REMEMBERED = timedelta(days=1)
-MOST_REFUSALS = 7  # in as many minutes: the seventh is doubted for the longest time
-
-_STRICTNESS: dict[TemplateStatus, int] = {
-    "UNKNOWN": 0, "APPROVED": 1, "PENDING": 2, "IN_APPEAL": 3, "PAUSED": 4, "LIMIT_EXCEEDED": 5, "LOCKED": 6,
-    "REJECTED": 7, "DISABLED": 8, "ARCHIVED": 9, "PENDING_DELETION": 10, "DELETED": 11,
-}  # fmt: skip
-_COST: dict[TemplateCategory, int] = {"UTILITY": 0, "AUTHENTICATION": 1, "MARKETING": 2}
-_QUALITY: dict[Quality, int] = {"UNKNOWN": 0, "GREEN": 1, "YELLOW": 2, "RED": 3}
+UNREAD = Reason(code="content_unread", text="Meta approved it after a review; what it takes now is read first.")
 _UNSEEN = frozenset({"version", "updated_at", "observed_at", "status_at", "category_at", "facts"})
 """Of a row: what changes although nothing new was learned."""
 
 
-class StatusWord(Value):
-    """The status at a time, and why."""
-
-    at: Instant
-    status: TemplateStatus
-    reason: Reason | None = None
-
-
-class PauseWord(Value):
-    """A pause that Meta announced, and until when; None: until somebody lifts it."""
-
-    at: Instant
-    until: Instant | None = None
-
-
-class QualityWord(Value):
-    """The rating at a time."""
-
-    at: Instant
-    quality: Quality
-
-
-class Announcement(Value):
-    """Meta's notice that the category will be another one."""
-
-    at: Instant
-    category: TemplateCategory
-    due: Instant | None = None
-
-
-class ContentWord(Value):
-    """The content as it was listed."""
-
-    at: Instant
-    parameters: TemplateParameters
-    content_hash: str
-
-
-class Facts(Value):
-    """The latest word on each fact. `categories`: when each category was last seen to hold, so that the one before the
-    present one is known whatever order the words came in. `unlisted`: the status by all but approvals in the list; None
-    in rows of before there was one. `refused_at`: when a call was refused for it last, `refusals` the minutes in which
-    some were. `approved_at`: of the newest notice of an approval."""
-
-    template_id: str | None = None
-    seen_at: Instant
-    status: StatusWord | None = None
-    unlisted: StatusWord | None = None
-    refused_at: Instant | None = None
-    refusals: tuple[Instant, ...] = ()
-    approved_at: Instant | None = None
-    pause: PauseWord | None = None
-    categories: dict[TemplateCategory, Instant] = Field(default_factory=dict)
-    announced: Announcement | None = None
-    quality: QualityWord | None = None
-    content: ContentWord | None = None
-
-
-def observe(facts: Facts | None, event: TemplateEvent) -> Facts:
-    """The facts with one more thing that was seen."""
-    known = Facts(seen_at=event.at) if facts is None else facts
-    said: dict[str, Any] = {
-        "seen_at": max(known.seen_at, event.at),
-        "template_id": _larger(known.template_id, event.template_id),
-        "categories": _categories(known.categories, event),
-    }
-    word = _status_word(event)
-    said["status"] = _newest(known.status, word, _strictness)
-    if word is not None and (word.status != "APPROVED" or event.kind != "listed"):
-        said["unlisted"] = _newest(known.unlisted, word, _strictness)
-    if event.source == "dispatcher" and word is not None:
-        said["refused_at"] = event.at if known.refused_at is None else max(known.refused_at, event.at)
-        minutes = {*known.refusals, event.at.replace(second=0, microsecond=0)}
-        said["refusals"] = tuple(sorted(minutes)[-MOST_REFUSALS:])
-    if event.source == "webhook" and word is not None and word.status == "APPROVED":
-        said["approved_at"] = event.at if known.approved_at is None else max(known.approved_at, event.at)
-    if event.status == "PAUSED" and event.source == "webhook":
-        said["pause"] = _newest(known.pause, PauseWord(at=event.at, until=event.until), _length)
-    announced = category_of(event.correct_category)
-    if announced is not None:
-        notice = Announcement(at=event.at, category=announced, due=event.effective_at)
-        said["announced"] = _newest(known.announced, notice, lambda each: (_COST[each.category], str(each.due)))
-    if event.quality is not None:
-        rated = QualityWord(at=event.at, quality=event.quality)
-        said["quality"] = _newest(known.quality, rated, lambda each: _QUALITY[each.quality])
-    if event.parameters is not None and event.content_hash is not None:
-        content = ContentWord(at=event.at, parameters=event.parameters, content_hash=event.content_hash)
-        said["content"] = _newest(known.content, content, lambda each: each.content_hash)
-    return known.model_copy(update=said)
-
-
-def _status_word(event: TemplateEvent) -> StatusWord | None:
-    if event.kind == "missing":
-        text = "The account's list does not have it any more."
-        return StatusWord(at=event.at, status="DELETED", reason=Reason(code="not_listed", text=text))
-    if event.status is None:
-        return None
-    return StatusWord(at=event.at, status=status_of(event.status), reason=event.reason)
-
-
-def _categories(known: dict[TemplateCategory, datetime], event: TemplateEvent) -> dict[TemplateCategory, datetime]:
-    before, now, seen = category_of(event.previous_category), category_of(event.category), dict(known)
-    for category, at in ((before, event.at - AN_INSTANT), (now, event.at)):
-        if category is not None:
-            seen[category] = max(at, known.get(category, at))
-    return seen
-
-
-def _strictness(word: StatusWord) -> tuple[int, str]:
-    return _STRICTNESS[word.status], "" if word.reason is None else word.reason.model_dump_json()
-
-
-def _length(word: PauseWord) -> tuple[bool, str]:
-    return word.until is None, str(word.until)
-
-
-def _newest(known: Any, word: Any, at_equal_times: Any) -> Any:
-    """The later one; of two of one time the larger by `at_equal_times`, so that the order does not matter."""
-    if known is None or word is None:
-        return known if word is None else word
-    return max(known, word, key=lambda each: (each.at, at_equal_times(each)))
-
-
-def _larger(known: str | None, other: str | None) -> str | None:
-    """A template that is made again under its name has another, larger id (Meta counts them up)."""
-    if known is None or other is None:
-        return known or other
-    return max(known, other, key=lambda each: (len(each), each))
-
-
 def state_of(event: TemplateEvent | TemplateState, facts: Facts, version: int, now: datetime) -> TemplateState:
     """What the facts say of the template that `event` names."""
-    newest = sorted(facts.categories.items(), key=lambda pair: (pair[1], _COST[pair[0]]), reverse=True)
+    newest = sorted(_held_categories(facts).items(), key=lambda pair: (pair[1], COST[pair[0]]), reverse=True)
     category, category_at = newest[0] if newest else (None, None)
-    status, content, quality = _standing(facts), facts.content, facts.quality
+    status, content, quality = _shown(facts), facts.content, _rating(facts)
     announced = facts.announced if _still_to_come(facts.announced, category, category_at) else None
     return TemplateState(
         waba_id=event.waba_id,
@@ -192,7 +68,7 @@ def state_of(event: TemplateEvent | TemplateState, facts: Facts, version: int, n
         correct_category=None if announced is None else announced.category,
         effective_at=None if announced is None else announced.due,
         quality="UNKNOWN" if quality is None else quality.quality,
-        parameters=None if content is None else content.parameters,
+        parameters=None if content is None else _parameters(content, facts.told_body),
         content_hash=None if content is None else content.content_hash,
         reason=None if status is None else status.reason,
         observed_at=facts.seen_at,
@@ -200,12 +76,75 @@ def state_of(event: TemplateEvent | TemplateState, facts: Facts, version: int, n
     )
 
 
+def _lags(facts: Facts, said: str, at: datetime, told_at: datetime | None) -> bool:
+    """Whether what the list said at `at` may be what it said before the notice of `told_at`. A word that was never seen
+    before that notice, or within the second that it tells, is newer than the notice."""
+    if told_at is None or not told_at <= at < told_at + NOTICE_DOUBT:
+        return False
+    return said in ("UNKNOWN", "DELETED") or facts.first_seen.get(said, told_at) < told_at + A_SECOND
+
+
 def _standing(facts: Facts) -> StatusWord | None:
     """The word on the status that counts."""
-    newest, until = facts.status, doubted_until(facts)
-    if newest is None or until is None or newest.status != "APPROVED" or newest == facts.unlisted:
+    newest, noticed, until = facts.status, facts.noticed, doubted_until(facts)
+    if newest is None or newest == facts.told:
+        return newest
+    if noticed is not None and _lags(facts, newest.status, newest.at, noticed.at) and not _agrees(facts, newest):
+        return facts.told
+    if until is None or newest.status != "APPROVED" or newest == facts.unlisted:
         return newest
     return facts.unlisted if newest.at < until else newest
+
+
+def _shown(facts: Facts) -> StatusWord | None:
+    """The status for those who send. A notice approves what was in review, perhaps an edit: until the list has told the
+    content that was approved, it is in review for them. Else all that waits would go at once with values of before."""
+    word, reviewed_at, content = _standing(facts), facts.reviewed_at, facts.content
+    if word is None or word.status != "APPROVED" or reviewed_at is None or content is None:
+        return word
+    if content.at >= min(word.at, reviewed_at + NOTICE_DOUBT):
+        return word
+    return StatusWord(at=word.at, status="PENDING", reason=UNREAD)
+
+
+def _agrees(facts: Facts, listed: StatusWord) -> bool:
+    """Whether the list says what the newest notice said; where two came in one second, what either said: the list tells
+    which of them was the later."""
+    noticed, approved_at = facts.noticed, facts.approved_at
+    if noticed is None or listed.status == noticed.status:
+        return True
+    return listed.status == "APPROVED" and approved_at is not None and approved_at >= noticed.at
+
+
+def _held_categories(facts: Facts) -> dict[TemplateCategory, datetime]:
+    """When each category was last seen to hold: by a list that lags, only until the notice that it lags behind. As of
+    the status, the list tells which of two notices of one second was the later."""
+    told, held = facts.told_categories, dict(facts.categories)
+    told_at = max(told.values(), default=None)
+    if told_at is None:
+        return held
+    for category, at in facts.categories.items():
+        if told.get(category) != told_at and _lags(facts, category, at, told_at):
+            held[category] = told_at - AN_INSTANT
+    return held
+
+
+def _rating(facts: Facts) -> QualityWord | None:
+    """The rating that counts."""
+    newest, told = facts.quality, facts.told_quality
+    if newest is None or told is None or newest == told or not _lags(facts, newest.quality, newest.at, told.at):
+        return newest
+    return told
+
+
+def _parameters(content: ContentWord, told: BodyWord | None) -> TemplateParameters:
+    """The values that a send must bring: as listed, but those of the body as the notice of an edit showed them, as long
+    as the list may lag behind it."""
+    listed = content.parameters
+    if told is None or content.at >= told.at + NOTICE_DOUBT or listed.body_values == told.values:
+        return listed
+    named = any(not each.isdigit() for each in (*listed.header_values, *told.values))
+    return listed.model_copy(update={"body_values": told.values, "named": named})
 
 
 def doubted_until(facts: Facts) -> datetime | None:
@@ -226,6 +165,13 @@ def doubt_ends(row: Row) -> datetime | None:
     if row["status"] == "APPROVED" or "refused_at" not in row["facts"]:
         return None
     return doubted_until(facts_of(row))
+
+
+def notice_doubt_ends(row: Row) -> datetime | None:
+    """When the list is to be read again of a template that notices told of, whatever they said: until then it may have
+    been behind. None where there was none. Looked at often, as doubt_ends."""
+    noticed_at = row["facts"].get("noticed_at")
+    return None if noticed_at is None else datetime.fromisoformat(noticed_at) + NOTICE_DOUBT
 
 
 def _paused_until(facts: Facts) -> datetime | None:

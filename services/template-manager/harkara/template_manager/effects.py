@@ -26,6 +26,7 @@ from harkara.graph_api.templates import (
     quality_of,
     status_of,
 )
+from harkara.graph_api.token import UnusableToken, token_in
 from harkara.policy.governance import Governance, Number
 from harkara.runtime.clock import Clock
 from harkara.runtime.faust_app import ProjectionApp
@@ -33,7 +34,7 @@ from harkara.runtime.faust_table import ProjectionTable
 from harkara.runtime.kafka import Output, open_writer
 from harkara.runtime.loop import Incoming
 from harkara.template_manager import metrics
-from harkara.template_manager.core import Row, doubt_ends, is_forgotten, is_news, missing, next_row
+from harkara.template_manager.core import Row, doubt_ends, is_forgotten, is_news, missing, next_row, notice_doubt_ends
 from harkara.template_manager.settings import Settings
 from harkara.template_manager.timetable import AFTER_PAUSE_SECONDS, Timetable
 
@@ -138,7 +139,7 @@ class Projection:
 
 
 def _tell(before: Row | None, after: Row) -> None:
-    """For operators: a status or a category that is another one."""
+    """For operators: a status, a category, or values to be brought that are others."""
     names = {name: after[name] for name in ("waba_id", "name", "language")}
     if before is not None and after["status"] != before["status"]:
         reason = (after["reason"] or {}).get("code")
@@ -147,6 +148,9 @@ def _tell(before: Row | None, after: Row) -> None:
         log.warning("template_category", **names, category=after["category"], before=before["category"])
         if (before["category"], after["category"]) in DEARER:
             metrics.RECATEGORISED.labels(after["waba_id"]).inc()
+    if before is not None and before["parameters"] is not None and after["parameters"] != before["parameters"]:
+        log.warning("template_values", **names, takes=after["parameters"], before=before["parameters"])
+        metrics.CHANGED.labels(after["waba_id"]).inc()
 
 
 ClientOf = Callable[[str], GraphClient]
@@ -165,6 +169,7 @@ class Reader:
         self._clients = KeptClients()
         self._times: dict[str, Timetable] = {}
         self._not_seen: dict[str, set[str]] = {}
+        self._asked_at: dict[str, datetime] = {}  # for the newest list that was read whole
         self.projection: Projection | None = None
 
     def ready(self) -> str | None:
@@ -200,21 +205,25 @@ class Reader:
         for gone in self._times.keys() - mine:
             del self._times[gone]
             self._not_seen.pop(gone, None)
+            self._asked_at.pop(gone, None)
         for waba_id in mine - self._times.keys():
             self._times[waba_id] = Timetable.first(now, murmur2(waba_id.encode()) % 1000 / 1000)
         for waba_id in mine:
-            self._times[waba_id].by(now + self._pause_ends_in(waba_id))
+            self._times[waba_id].by(now + self._next_end_in(waba_id))
         return sorted((w for w, times in self._times.items() if times.due <= now), key=lambda w: self._times[w].due)
 
-    def _pause_ends_in(self, waba_id: str) -> float:
-        """Seconds until the next pause of a template is over, or the doubt of a list that calls were refused against:
-        then the list tells whether it is."""
+    def _next_end_in(self, waba_id: str) -> float:
+        """Seconds until the next pause of a template is over, or the doubt of a list that calls were refused against or
+        that may lag behind a notice: then the list tells how it is. Less than none of an end that came while the list
+        was read: what was asked for before it does not tell."""
         now, ends = self._clock.now(), []
+        told_until = self._asked_at.get(waba_id, now)
         for row in self._rows(waba_id).values():
             told = row["paused_until"]
-            for until in (None if told is None else datetime.fromisoformat(told), doubt_ends(row)):
-                if until is not None and (left := (until - now).total_seconds()) > 0:
-                    ends.append(left + AFTER_PAUSE_SECONDS)
+            pause_ends = None if told is None else datetime.fromisoformat(told)
+            for until in (pause_ends, doubt_ends(row), notice_doubt_ends(row)):
+                if until is not None and until > told_until:
+                    ends.append((until - now).total_seconds() + AFTER_PAUSE_SECONDS)
         return min(ends, default=float("inf"))
 
     def _rows(self, waba_id: str) -> dict[str, Row]:
@@ -239,6 +248,7 @@ class Reader:
             return []
         metrics.SYNCS.labels(waba_id, "read").inc()
         metrics.LAST_SYNC.labels(waba_id).set(asked_at.timestamp())
+        self._asked_at[waba_id] = asked_at
         interval = self._accounts.governance.templates.sync_minutes * 60
         times.read(self._clock.monotonic(), calls, interval)
         rows = self._rows(waba_id)
@@ -326,10 +336,10 @@ def token_of(numbers: list[Number]) -> str:
     """
     for number in numbers:
         try:
-            found = (
-                number.token_file.read_text().strip() if number.token_file else os.environ.get(number.token_env or "")
+            found = token_in(
+                number.token_file.read_text() if number.token_file else os.environ.get(number.token_env or "", "")
             )
-        except OSError:
+        except (OSError, UnicodeDecodeError, UnusableToken):
             continue  # the next number's; where none has one, TokenMissing says so
         if found:
             return found

@@ -21,6 +21,12 @@ RECATEGORISED = Counter(
     "the run, or send it again with the new category (which asks for consent to it).",
     ["waba_id"],
 )
+CHANGED = Counter(
+    "harkara_template_manager_changed_total",
+    "Templates that were edited at Meta and take other values now. Messages that were planned before and do not fit "
+    "are held as `template_changed`: cancel the run and send it again, or change the template back.",
+    ["waba_id"],
+)
 SYNCS = Counter(
     "harkara_template_manager_syncs_total",
     "Readings of an account's list, by outcome (read, refused, unreachable, unreadable, no_token). `refused` growing: "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from harkara.runtime.addresses import GraphVersion, HttpAddress
 from harkara.runtime.settings import ServiceSettings
 
 
@@ -12,6 +13,6 @@ class Settings(ServiceSettings):
 
     service: str = "template-manager"
     http_port: int = Field(default=8089, ge=0, le=65535)
-    graph_base_url: str = "https://graph.facebook.com"
-    graph_version: str = "v26.0"
+    graph_base_url: HttpAddress = "https://graph.facebook.com"
+    graph_version: GraphVersion = "v26.0"
     read_timeout_seconds: float = Field(default=20.0, gt=0.0, le=60.0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from harkara.contracts.audit import AuditRecord
-from harkara.contracts.event import Reason, event_id
+from harkara.contracts.audit import AuditRecord, as_json, decision_hash
+from harkara.contracts.event import Decision, Reason, event_id
 from harkara.contracts.intents import ClearedIntent, DispatchOrder, FallbackPlan
 from harkara.contracts.lifecycle import POLICY_RANK, MessageLifecycle, PolicyStatus
 from harkara.contracts.topics import AUDIT_LOG, DISPATCH_ORDERS, DISPATCH_ORDERS_URGENT, MESSAGE_LIFECYCLE
+from harkara.policy.fallback import as_ordered, kept_with
 from harkara.policy.governance import Governance
 from harkara.policy.reload import on_record
 from harkara.policy.routing import NoRoute, Planned, decision_of
@@ -23,21 +24,27 @@ def outputs(
     decision: Planned | NoRoute,
     policy_version: str,
     now: datetime,
-    fallback: FallbackPlan | Reason | None = None,
+    fallback: Planned | NoRoute | None = None,
 ) -> list[Output]:
-    """The order for the lane and that the message was routed; or that it was rejected, and why. A message that goes in
-    hours that are quiet for others, by its contract, leaves a record of it. `fallback`: the plan of its fallback
-    content, or why it goes without it, which is told with its being routed.
+    """The order for the lane and that the message was routed; or that it was rejected, and why. A refusal leaves a
+    record in the audit, and so does a message that goes in hours that are quiet for others, by its contract.
+    `fallback`: the decision on its fallback content; why it goes without it is told with its being routed.
 
     Ids are functions of the message, its intent and the step. A repeated decision may plan otherwise (a window has
     closed meanwhile); the lane keeps the order that it saw first.
     """
+    kept = decision_of(decision, policy_version, now)
     if isinstance(decision, NoRoute):
-        return [_step(cleared, decision, decision.reason, policy_version, now)]
-    without = fallback if isinstance(fallback, Reason) else None
-    step = _step(cleared, decision, without, policy_version, now)
-    order = _order(cleared, decision, fallback if isinstance(fallback, FallbackPlan) else None, policy_version, now)
-    return [step, *_exception(cleared, decision, policy_version, now), order]
+        return [
+            _step(cleared, "rejected", decision.reason, kept, now),
+            _refusal(cleared, "rejected", decision.reason, kept, now),
+        ]
+    kept, ordered = kept_with(kept, fallback), as_ordered(fallback, cleared.intent)
+    without = ordered if isinstance(ordered, Reason) else None
+    refusal = [] if without is None else [_refusal(cleared, "routed", without, kept, now)]
+    step = _step(cleared, "routed", without, kept, now)
+    order = _order(cleared, decision, ordered if isinstance(ordered, FallbackPlan) else None, policy_version, now)
+    return [step, *refusal, *_exception(cleared, decision, policy_version, now), order]
 
 
 def policy_record(policy: Governance, service: str, now: datetime) -> Output:
@@ -66,6 +73,24 @@ def _exception(cleared: ClearedIntent, planned: Planned, policy_version: str, no
         },
     )
     return [Output(AUDIT_LOG, cleared.home, intent.message_id, record, record.audit_id, now, subject=intent.message_id)]
+
+
+def _refusal(
+    cleared: ClearedIntent, status: PolicyStatus, reason: Reason, kept: Decision | None, now: datetime
+) -> Output:
+    """That the message is not sent, or goes without its fallback content (`routed`); bound to its event's decision."""
+    intent, step = cleared.intent, _step_id(cleared, status)
+    details = {"code": reason.code, "rule": reason.rule or "", "policy_version": reason.policy_version or ""}
+    bound = {} if kept is None else {"decision": decision_hash(ACTOR, step, intent.message_id, as_json(kept))}
+    record = AuditRecord(
+        audit_id=event_id(intent.message_id, cleared.steps, "refusal", status),
+        actor=ACTOR,
+        action="intent_rejected" if status == "rejected" else "fallback_rejected",
+        subject=intent.message_id,
+        at=now,
+        details=details | {"home": cleared.home, "person_key": cleared.person_key, "producer": intent.producer} | bound,
+    )
+    return Output(AUDIT_LOG, cleared.home, intent.message_id, record, record.audit_id, now, subject=intent.message_id)
 
 
 def _order(
@@ -104,11 +129,14 @@ def _order(
     return Output(topic, cleared.home, cleared.home, order, step, now, subject=intent.message_id)
 
 
+def _step_id(cleared: ClearedIntent, status: PolicyStatus) -> str:
+    return event_id(cleared.intent.message_id, cleared.steps, status)
+
+
 def _step(
-    cleared: ClearedIntent, outcome: Planned | NoRoute, reason: Reason | None, policy_version: str, now: datetime
+    cleared: ClearedIntent, status: PolicyStatus, reason: Reason | None, kept: Decision | None, now: datetime
 ) -> Output:
     intent = cleared.intent
-    status: PolicyStatus = "rejected" if isinstance(outcome, NoRoute) else "routed"
     event = MessageLifecycle.built(
         message_id=intent.message_id,
         home=cleared.home,
@@ -121,7 +149,7 @@ def _step(
         person_key=cleared.person_key,
         category=intent.category,
         received_at=cleared.received_at,
-        decision=decision_of(outcome, policy_version, now),
+        decision=kept,
     )
-    step = event_id(intent.message_id, cleared.steps, status)
+    step = _step_id(cleared, status)
     return Output(MESSAGE_LIFECYCLE, cleared.home, cleared.home, event, step, now, subject=intent.message_id)

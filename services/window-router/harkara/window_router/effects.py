@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from harkara.contracts.intents import ClearedIntent
-from harkara.policy.fallback import plan_fallback, told
+from harkara.policy.fallback import as_ordered, decide_fallback, told
 from harkara.policy.governance import Governance
 from harkara.policy.known import Known
 from harkara.policy.routing import Planned, Surroundings, plan
@@ -41,9 +41,9 @@ class Router:
         decision = plan(cleared, self._governance, around, now)
         outcome = decision.plan[0].form if isinstance(decision, Planned) else decision.reason.code
         decided(outcome).inc()
-        fallback = plan_fallback(cleared, self._governance, around, now)
+        fallback = decide_fallback(cleared, self._governance, around, now)
         if fallback is not None:
-            FALLBACKS.labels(told(fallback)).inc()
+            FALLBACKS.labels(told(as_ordered(fallback, cleared.intent))).inc()
         return core.outputs(cleared, decision, self._governance.version, now, fallback)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
@@ -12,30 +10,19 @@ from structlog.testing import capture_logs
 
 from harkara.runtime.faust_component import FaustComponent
 from harkara.runtime.settings import ServiceSettings
-from tests.integration.runtime_faust.test_faust_app import (
-    GROUP,
-    INPUT,
-    STATE,
-    committed,
-    create,
-    expect_published,
-    feed,
-    keep_and_count,
-    record,
-    running,
-    settings_for,
-)
+from tests.integration.runtime_faust import folds
+from tests.support.services import running
 from tests.support.wait import eventually
 
 
 async def read_until(settings: ServiceSettings, partition: int, offset: int) -> None:
     """As if the projection had run before and got so far."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group(GROUP), enable_auto_commit=False
+        bootstrap_servers=settings.kafka.bootstrap, group_id=settings.kafka.group(folds.GROUP), enable_auto_commit=False
     )
     await consumer.start()
     try:
-        place = TopicPartition(settings.kafka.topic(INPUT), partition)
+        place = TopicPartition(settings.kafka.topic(folds.INPUT), partition)
         consumer.assign([place])
         await consumer.commit({place: offset})
     finally:
@@ -47,31 +34,27 @@ async def delete_before(settings: ServiceSettings, firsts: dict[int, int]) -> No
     admin = AIOKafkaAdminClient(**settings.kafka.aiokafka_options())
     await admin.start()
     try:
-        name = settings.kafka.topic(INPUT)
+        name = settings.kafka.topic(folds.INPUT)
         await admin.delete_records({TopicPartition(name, n): RecordsToDelete(first) for n, first in firsts.items()})
     finally:
         await admin.close()
 
 
 def expired() -> float:
-    return REGISTRY.get_sample_value("harkara_projection_expired_total", {"projection": GROUP}) or 0.0
+    return REGISTRY.get_sample_value("harkara_projection_expired_total", {"projection": folds.GROUP}) or 0.0
 
 
-async def test_events_that_kafka_deleted_unread_are_told_and_the_rest_is_folded(
-    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
-) -> None:
-    settings = settings_for(kafka_bootstrap, topic_prefix, tmp_path)
-    await create(settings, [INPUT, STATE])
-    await feed(settings, [record(n) for n in range(10)])  # the even ones in partition 0, five in each
-    await read_until(settings, 0, 2)
-    await delete_before(settings, {0: 4, 1: 3})
+async def test_events_that_kafka_deleted_unread_are_told_and_the_rest_is_folded(on_topics: ServiceSettings) -> None:
+    await folds.feed(on_topics, [folds.record(n) for n in range(10)])  # the even ones in partition 0, five in each
+    await read_until(on_topics, 0, 2)
+    await delete_before(on_topics, {0: 4, 1: 3})
     before = expired()
     with capture_logs() as logs:
-        async with running(FaustComponent(settings, GROUP, keep_and_count)) as task:
-            await eventually(expect_published(settings, {"s8", "s7", "s9"}, task), timeout_seconds=60)
+        async with running([FaustComponent(on_topics, folds.GROUP, folds.keep_and_count)]) as (task,):
+            await eventually(folds.expect_published(on_topics, {"s8", "s7", "s9"}, task), timeout_seconds=60)
 
             async def all_committed() -> bool:
-                return await committed(settings) == 10
+                return await folds.committed(on_topics) == 10
 
             await eventually(all_committed, timeout_seconds=20)
             assert not task.done()
@@ -83,17 +66,13 @@ async def test_events_that_kafka_deleted_unread_are_told_and_the_rest_is_folded(
     assert expired() - before == 2, "offsets 2 and 3 of partition 0: those before were folded, in 1 nobody knows"
 
 
-async def test_a_loss_is_counted_once_though_every_rebalance_finds_it_again(
-    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
-) -> None:
-    settings = settings_for(kafka_bootstrap, topic_prefix, tmp_path)
-    await create(settings, [INPUT, STATE])
-    await feed(settings, [record(n) for n in range(10)])
-    await read_until(settings, 0, 2)
-    await delete_before(settings, {0: 5})  # all of it: no event is left that would move the committed offset
+async def test_a_loss_is_counted_once_though_every_rebalance_finds_it_again(on_topics: ServiceSettings) -> None:
+    await folds.feed(on_topics, [folds.record(n) for n in range(10)])
+    await read_until(on_topics, 0, 2)
+    await delete_before(on_topics, {0: 5})  # all of it: no event is left that would move the committed offset
     before = expired()
-    component = FaustComponent(settings, GROUP, keep_and_count)
-    async with running(component) as task:
+    component = FaustComponent(on_topics, folds.GROUP, folds.keep_and_count)
+    async with running([component]) as (task,):
         await eventually(lambda: component.ready() is None, timeout_seconds=60)
         assert component._app is not None
         await component._app.consumer.perform_seek()

@@ -1,0 +1,66 @@
+"""When a doubt ends: what an owner that comes late still waits for, and when a resend is one too many."""
+
+from __future__ import annotations
+
+import pytest
+
+from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, TIMEOUT, HandDriven, order, policy
+
+DOUBT_SECONDS = 20.0  # of an authentication message, by the policy of these tests
+
+
+def heard(lane: HandDriven) -> None:
+    """Statuses of other messages come: one of this would have."""
+    lane.state.accounts = {number: facts.waba_id for number, facts in lane.fleet.items()}
+    lane.state.heard_of(ONE, lane.now, lane.now)
+
+
+@pytest.mark.req("B1", "B2")
+def test_an_owner_that_comes_after_the_time_reads_what_came_meanwhile_before_it_decides() -> None:
+    """The call was under way when its owner died; the lane was nobody's for longer than the category's time."""
+    lane = HandDriven()
+    lane.take(order(category="authentication"))
+    lane.now += 5 * DOUBT_SECONDS
+    lane.crash()
+    heard(lane)
+    lane.round(RECOVERY_GRACE_SECONDS - 0.1)
+    assert (lane.status(), len(lane.attempts)) == ("in_doubt", 1)
+    lane.echo()
+    assert (lane.status(), len(lane.attempts)) == ("submitted", 1)
+
+
+@pytest.mark.req("B1")
+def test_the_time_for_reading_is_no_longer_than_the_category_waits_and_ends() -> None:
+    lane = HandDriven(policy=policy(in_doubt_timeout_seconds={"service": 4.0}))
+    lane.take(order(category="service"))
+    lane.now += 100
+    lane.crash()
+    lane.round(3.9)
+    assert lane.status() == "in_doubt"
+    lane.round(0.2)
+    assert lane.status() == "unknown"
+
+
+@pytest.mark.req("B1")
+@pytest.mark.parametrize(("most", "calls", "status"), [(1, 1, "unknown"), (2, 2, "attempting")])
+def test_a_call_of_unknown_fate_counts_to_the_attempts_that_are_allowed(most: int, calls: int, status: str) -> None:
+    lane = HandDriven(policy=policy(max_attempts=most))
+    lane.take(order(category="authentication"))
+    lane.answer(TIMEOUT)
+    lane.now += DOUBT_SECONDS + 1
+    heard(lane)
+    lane.round()
+    assert (len(lane.attempts), lane.status()) == (calls, status)
+
+
+@pytest.mark.req("B1")
+def test_a_resend_that_is_answered_ends_the_doubt() -> None:
+    lane = HandDriven()
+    lane.take(order(category="authentication"))
+    lane.answer(TIMEOUT)
+    lane.now += DOUBT_SECONDS + 1
+    heard(lane)
+    lane.round()
+    lane.answer(ACCEPTED)
+    assert lane.status() == "submitted"
