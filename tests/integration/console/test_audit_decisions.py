@@ -134,3 +134,28 @@ async def test_a_policy_that_comes_back_is_on_record_again_and_a_restart_is_not(
     answer = (await console.http.get(f"/api/v1/decisions/policies/{other.version}")).json()
     assert from_record(answer["content"], answer["version"]).version == other.version
     assert (await console.http.get("/api/v1/decisions/policies/nobody")).json()["content"] is None
+
+
+async def linked_records(console: Console, count: int) -> None:
+    await console.until("/api/v1/audit/heads", lambda a: sum(c["link"] for c in a["chains"]) == count)
+
+
+@pytest.mark.req("B11")
+async def test_a_policy_is_on_record_whole_and_whosever_clock_was_ahead(console: Console) -> None:
+    """An older release recorded less of the same version; a machine's clock was nine days ahead, and then was not."""
+    one, other = load(GOVERNANCE), policy()
+    ahead = on_record(one, "window-router", AT + timedelta(days=9))
+    less = ahead.model_copy(update={"details": {"service": "window-router", "content": "{}"}, "audit_id": "less"})
+    told = [less, ahead, *(on_record(other, "window-router", AT + timedelta(minutes=minute)) for minute in (1, 2))]
+    told.append(on_record(one, "window-router", AT + timedelta(minutes=3)))
+    outputs = [Output(AUDIT_LOG, "router", each.subject, each, each.audit_id, AT) for each in told]
+    for each, link in zip(outputs, (1, 2, 3, 3, 4), strict=True):  # each by itself: the database is asked
+        await console.write([each])
+        await linked_records(console, link)
+    await console.write(outputs)
+    last = on_record(other, "compliance-guard", AT)
+    await console.write([Output(AUDIT_LOG, "router", last.subject, last, last.audit_id, AT)])
+    answer = await console.until("/api/v1/audit/heads", lambda a: sum(c["link"] for c in a["chains"]) >= 5)
+    (chain,) = [each["chain"] for each in answer["chains"] if each["link"]]
+    links = (await console.http.get(f"/api/v1/audit/chains/{chain}")).json()["links"]
+    assert [each["audit_id"] for each in links] == [told[n].audit_id for n in (0, 1, 2, 4)] + [last.audit_id]

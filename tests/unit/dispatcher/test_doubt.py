@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS
-from tests.unit.dispatcher.lanes import ACCEPTED, ONE, TIMEOUT, HandDriven, order, policy
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, TIMEOUT, TWO, HandDriven, order, policy, refused
 
 DOUBT_SECONDS = 20.0  # of an authentication message, by the policy of these tests
 
@@ -64,3 +64,23 @@ def test_a_resend_that_is_answered_ends_the_doubt() -> None:
     lane.round()
     lane.answer(ACCEPTED)
     assert lane.status() == "submitted"
+
+
+@pytest.mark.parametrize("told", ["by status", "by answer"])
+def test_the_template_in_the_place_of_a_text_that_was_sent_again_keeps_its_number(told: str) -> None:
+    """Meta may have the first attempt, from that number."""
+    forms = ((ONE, "session"), (TWO, "template"), (ONE, "template"))
+    plan = [{"phone_number_id": number, "form": form} for number, form in forms]
+    lane = HandDriven()
+    lane.take(order("message-1", form="session", plan=plan, category="utility", duplicate_ok=True))
+    lane.answer(TIMEOUT)
+    lane.command("resolve_in_doubt", "message-1", resolution="resend")
+    lane.round(20)
+    if told == "by status":
+        lane.answer(ACCEPTED)
+        lane.failed(131047, "message-1", 2)
+    else:
+        lane.answer(refused(131047))
+    lane.crash()
+    lane.round()
+    assert [number for _, _, number, _ in lane.attempts] == [ONE, ONE, ONE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter, defaultdict
 from dataclasses import replace
 from random import Random
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harkara.dispatcher.fair import FairQueue
+from harkara.dispatcher.fair import FairQueue, Flow
 from harkara.dispatcher.message import Message
 from harkara.dispatcher.orders import message_of
 from tests.unit.dispatcher.lanes import order
@@ -190,3 +191,17 @@ def test_what_was_cancelled_in_the_middle_takes_no_memory_for_long() -> None:
     ((_, flow),) = queue.flows
     assert len(flow.entries[0]) < 400
     assert [each.seq for each in served(queue, 200)] == list(range(1, 101))
+
+
+@pytest.mark.parametrize("apart", ["run", "producer"])
+def test_runs_and_producers_that_left_without_a_turn_take_no_memory_for_long(apart: str) -> None:
+    """One waits at a number that is paused, so nothing of theirs comes to the top."""
+    queue = filled({"shop": (1.0, {"first": 1})})
+    queue.next(media=True)
+    for seq in range(2, 2_002):
+        passing = message(seq, f"{apart}-{seq}", producer=f"shop-{seq}" if apart == "producer" else "shop")
+        queue.put(passing, seq, 1.0)
+        queue.remove(passing)
+    kept = [each for each in gc.get_objects() if isinstance(each, Flow) and each.name.startswith(f"{apart}-")]
+    assert len(kept) < 100
+    assert [each.seq for each in served(queue, 2)] == [1]

@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from harkara.contracts.templates import TemplateEvent
-from harkara.dispatcher.probes import TEMPLATE_FORGOTTEN_SECONDS
+from harkara.dispatcher.core import place_waiting, tick
+from harkara.dispatcher.message import Probe
+from harkara.dispatcher.probes import PASSED_SECONDS, STANDS_SECONDS, TEMPLATE_FORGOTTEN_SECONDS
+from harkara.dispatcher.state import LOOK_AT_LEAST_EVERY_SECONDS
 from harkara.dispatcher.wakeup import next_wake
 from harkara.graph_api.outcome import NotSent, Outcome
 from harkara.policy.pacing import Limits
-from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, THREE, TIMEOUT, HandDriven, order, refused
+from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, THREE, TIMEOUT, TWO, HandDriven, order, refused
 
 PAUSED = refused(132015)
 NAME = "waba-1/daily_update:en"
@@ -122,13 +125,146 @@ def test_the_next_is_tried_where_its_call_says_nothing_of_the_template(outcome: 
     assert len(calls_since(lane, begun)) == 2 and len(lane.under_way) == 1
 
 
-def test_one_that_could_not_be_sent_is_tried_again_and_no_other() -> None:
+@pytest.mark.parametrize("why", ["impossible", "connect"])
+def test_one_that_could_not_be_sent_does_not_keep_another_number_waiting(why: str) -> None:
+    lane = held()
+    lane.take(order("elsewhere", (TWO,)))
+    begun = len(lane.attempts)
+    tried = pass_the_hour(lane)
+    lane.answer(NotSent(why), tried)
+    assert lane.attempts[begun:] == [
+        (tried, lane.attempts[begun][1], ONE, "template"),
+        ("elsewhere", 1, TWO, "template"),
+    ]
+
+
+def test_where_there_is_no_other_number_another_message_is_tried_in_some_seconds() -> None:
     lane = held()
     begun = len(lane.attempts)
     tried = pass_the_hour(lane)
     lane.answer(NotSent("connect"), tried)
-    lane.round(0.6)
-    assert calls_since(lane, begun) == [tried, tried]
+    assert calls_since(lane, begun) == [tried] and lane.state.messages[tried].status == "held"
+    at = next_wake(lane.state, lane.around, lane.now, None)
+    assert at is not None and lane.now < at <= lane.now + PASSED_SECONDS
+    lane.round(PASSED_SECONDS)
+    lane.round()
+    assert len(calls_since(lane, begun)) == 2 and calls_since(lane, begun)[1] != tried
+
+
+def test_a_message_that_waits_alone_is_tried_again_itself() -> None:
+    lane = HandDriven()
+    lane.take(order("first"))
+    lane.answer(PAUSED, "first")
+    lane.round(HOUR)
+    lane.answer(NotSent("impossible"), "first")
+    for _ in range(3):
+        lane.round(PASSED_SECONDS)
+    assert len(lane.attempts) == 3 and len(lane.under_way) == 1
+
+
+def stands_at_one() -> HandDriven:
+    """The template's hour is over; who tries it stands in a queue whose number has used up its day."""
+    lane = HandDriven(limits=Limits(per_day=1))
+    lane.take(order("first", life=48 * HOUR))
+    lane.answer(PAUSED, "first")
+    lane.take(order("second"), order("elsewhere", (TWO,)), order("as well", (TWO,)))
+    lane.round(HOUR)
+    assert lane.state.probes[NAME].message_id == "first" and len(lane.attempts) == 1
+    return lane
+
+
+def test_one_that_stands_and_is_not_called_keeps_the_others_for_a_minute() -> None:
+    lane = stands_at_one()
+    assert next_wake(lane.state, lane.around, lane.now, None) == lane.now + LOOK_AT_LEAST_EVERY_SECONDS
+    lane.state.busy.clear()
+    assert next_wake(lane.state, lane.around, lane.now, None) == lane.now + STANDS_SECONDS
+    lane.round(STANDS_SECONDS - 1)
+    assert len(lane.attempts) == 1
+    lane.round(1)
+    assert lane.attempts[1:] == [("elsewhere", 1, TWO, "template")]
+    lane.answer(ACCEPTED, "elsewhere")
+    assert not lane.state.holds
+
+
+def test_one_that_was_passed_over_goes_when_its_number_comes_to_it() -> None:
+    lane = stands_at_one()
+    lane.round(STANDS_SECONDS)
+    lane.answer(refused(131026), "elsewhere")
+    lane.round(86_400 - HOUR - 2 * STANDS_SECONDS)
+    assert len(lane.attempts) == 2, "the day of both numbers is used up"
+    for _ in range(10):
+        lane.round(STANDS_SECONDS)
+    assert ("first", 2, ONE, "template") in lane.attempts
+
+
+def test_the_head_of_a_queue_does_not_wait_for_one_that_stands_in_another() -> None:
+    lane = HandDriven(limits=Limits(per_day=1))
+    lane.take(order("first", life=48 * HOUR))
+    lane.answer(PAUSED, "first")
+    lane.round(HOUR / 2)
+    lane.take(order("day of two", (TWO,), template={"type": "template", "name": "weekly_update", "language": "en"}))
+    lane.take(order("elsewhere", (TWO,), life=48 * HOUR))
+    lane.round(HOUR / 2)
+    lane.round(STANDS_SECONDS)
+    assert lane.state.probes[NAME][:2] == ("elsewhere", TWO) and len(lane.attempts) == 2
+    lane.round(lane.state.number(ONE).pace.next_at() - lane.now)
+    assert lane.attempts[2:] == [("first", 2, ONE, "template")]
+
+
+def test_the_clock_set_back_does_not_make_the_minute_longer() -> None:
+    lane = stands_at_one()
+    hold = lane.state.holds[("template", NAME)]
+    lane.now -= HOUR
+    lane.write(lambda scribe: scribe.clock_set(-HOUR))
+    lane.round(STANDS_SECONDS)
+    assert lane.state.holds[("template", NAME)].until == (hold.until or 0.0) - HOUR
+    assert lane.attempts[1:] == [("elsewhere", 1, TWO, "template")]
+
+
+def test_what_is_more_urgent_does_not_wait_for_one_that_stands() -> None:
+    lane = stands_at_one()
+    lane.take(order("same", (TWO,)), order("code", (TWO,), priority=3))
+    assert lane.attempts[1:] == [("code", 1, TWO, "template")]
+    lane.take(order("code again", (THREE,), priority=3))
+    assert len(lane.attempts) == 2, "one is called: that one is waited for"
+
+
+def test_one_that_moves_to_a_number_of_another_account_tries_nothing_there() -> None:
+    lane = HandDriven(limits=Limits(per_day=1))
+    lane.fleet[TWO] = replace(lane.fleet[TWO], waba_id="waba-2")
+    lane.take(order("day of two", (TWO,)), order("first"))
+    lane.answer(ACCEPTED, "day of two")
+    lane.answer(PAUSED, "first")
+    lane.command("cancel_message", "first")
+    lane.verdict(TWO, "halted")
+    lane.take(order("moves", (ONE, TWO)), order("stays", (THREE,)))
+    lane.now += HOUR
+    lane.write(lambda scribe: tick(scribe, lane.around))
+    lane.write(lambda scribe: place_waiting(scribe, lane.around))
+    assert lane.state.messages["moves"].placed == ONE
+    lane.verdict(TWO, "open", version=2)
+    lane.verdict(ONE, "halted", version=3)
+    assert lane.state.messages["moves"].placed == TWO
+    lane.round()
+    assert lane.attempts[-1] == ("stays", 1, THREE, "template")
+
+
+def test_a_round_follows_where_the_one_that_stands_is_cancelled_in_it() -> None:
+    lane = stands_at_one()
+    lane.command("cancel_message", "first")
+    assert len(lane.attempts) == 1
+    assert next_wake(lane.state, lane.around, lane.now, None) == lane.now
+    lane.round()
+    assert lane.state.probes[NAME].message_id == "second"
+
+
+def test_the_next_owner_of_one_that_stands_comes_to_the_others_as_well() -> None:
+    lane = stands_at_one()
+    lane.crash()
+    lane.round()
+    assert lane.state.probes[NAME].message_id == "first" and len(lane.attempts) == 1
+    lane.round(STANDS_SECONDS)
+    assert lane.attempts[1:] == [("elsewhere", 1, TWO, "template")]
 
 
 @pytest.mark.parametrize("how", ["cancelled", "number halted"])
@@ -137,7 +273,7 @@ def test_the_next_is_tried_where_it_is_not_called_at_all(how: str) -> None:
     lane.take(order("other", template={"type": "template", "name": "weekly_update", "language": "en"}))
     lane.round(HOUR)
     assert calls_since(lane, 1) == ["other"], "the number is busy: the one that is tried stands in its queue"
-    tried = lane.state.probes[NAME]
+    tried = lane.state.probes[NAME].message_id
     lane.round(1)
     assert lane.state.number(ONE).standing[1] == 1, "and it alone"
     if how == "cancelled":
@@ -157,7 +293,7 @@ def test_the_next_is_tried_where_it_goes_another_way() -> None:
     lane.verdict(ONE, "pause_proactive")
     lane.take(first)
     assert lane.attempts[-1] == ("late", 1, ONE, "session")
-    lane.state.probes[NAME] = "late"  # as if it had been chosen before its number might send texts alone
+    lane.state.probes[NAME] = Probe("late", ONE, lane.now)  # as if chosen before its number sent texts alone
     lane.verdict(ONE, "open", version=2)
     assert len(lane.under_way) == 2 and lane.attempts[-1][3] == "template"
 

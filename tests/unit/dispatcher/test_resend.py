@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harkara.dispatcher.core import number_changed
 from tests.unit.dispatcher.lanes import ACCEPTED, LEASE, ONE, START, TIMEOUT, TWO, HandDriven, order, policy, refused
 
 DOUBT_SECONDS = 20.0  # of an authentication message, by the policy of these tests
@@ -66,14 +67,14 @@ def lose(lane: HandDriven, how: str) -> None:
         case "token refused":
             lane.take(order("message-2", (ONE,)))
             lane.answer(refused(190, 401), "message-2")
-        case "not configured":
-            del lane.fleet[ONE]
+        case "token used up":
+            lane.state.auth_failures[ONE] = (3, lane.fleet[ONE].token)
         case "elsewhere at home":
             lane.fleet[ONE] = replace(lane.fleet[ONE], home="pool-b")
 
 
 @pytest.mark.req("B1", "B2")
-@pytest.mark.parametrize("how", ["halted", "token refused", "not configured", "elsewhere at home"])
+@pytest.mark.parametrize("how", ["halted", "token refused", "token used up", "elsewhere at home"])
 def test_where_its_number_is_lost_an_operator_is_asked(how: str) -> None:
     lane = in_doubt()
     lose(lane, how)
@@ -85,6 +86,23 @@ def test_where_its_number_is_lost_an_operator_is_asked(how: str) -> None:
     lane.crash()
     lane.echo()
     assert lane.status() == "submitted"
+
+
+@pytest.mark.req("B1", "B2")
+@pytest.mark.parametrize("how", ["number_without_token", "number_not_configured"])
+def test_a_token_or_a_number_that_is_gone_for_a_moment_is_waited_for(how: str) -> None:
+    """Both are in files that are replaced while the lane runs; an alert tells of those that stay away."""
+    lane = in_doubt()
+    facts = lane.fleet.pop(ONE)
+    if how == "number_without_token":
+        lane.fleet[ONE] = replace(facts, token="", usable=False)
+    doubt_ends(lane)
+    assert (numbers(lane), lane.status()) == ([ONE], "held")
+    assert lane.shown()["message-1"]["reason"]["code"] == how
+    lane.fleet[ONE] = facts
+    lane.write(lambda scribe: number_changed(scribe, lane.around, ONE))
+    lane.round()
+    assert numbers(lane) == [ONE, ONE]
 
 
 @pytest.mark.req("B2")

@@ -10,11 +10,13 @@ import pytest
 
 from harkara.contracts.identity import derived_message_id, derived_run_id, person_key
 from harkara.contracts.intents import Media, Template, Text
+from harkara.contracts.topics import QUEUE_STATE
 from harkara.ingestion.acceptance import MOST_FAULTS_SHOWN
 from harkara.ingestion.edge import BODY_LIMITS
 from harkara.ingestion.effects import Unavailable
 from harkara.runtime.kafka import Output
 from tests.unit.ingestion.conftest import FIRST, FIXED_KEY, LONE, NOW, PEPPER, POOL_KEY, SECOND, Running
+from tests.unit.ingestion.test_standing import queue
 
 TO = "+919999900011"
 TEMPLATE = {"name": "order_update", "language": "en", "body": ["Asha", "12"]}
@@ -226,6 +228,7 @@ async def test_an_idempotency_key_has_a_shape(running: Running) -> None:
 @pytest.mark.req("ING-2")
 async def test_a_batch_is_spread(running: Running) -> None:
     body = {"messages": [{"to": to, "text": "x"} for to in phones(6)], "spreadMinutes": 30, "sessionId": LONE}
+    running.known.apply(QUEUE_STATE, LONE, queue())
     answer = await running.post("/api/v1/send/batch", body, idem="b1")
     assert answer.status_code == 202
     rows = running.log.on("run-audience")

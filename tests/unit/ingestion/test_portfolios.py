@@ -17,12 +17,13 @@ from harkara.contracts.identity import person_key
 from harkara.contracts.intents import DEFAULT_LIFE
 from harkara.contracts.numbers import NumberState
 from harkara.contracts.portfolios import UNLIMITED, PortfolioEvent, PortfolioLease
-from harkara.contracts.topics import NUMBER_STATE
+from harkara.contracts.topics import NUMBER_STATE, QUEUE_STATE
 from harkara.ingestion.portfolios import MOST_KNOWN, STEP_SECONDS, Forecast, Group, Ledgers, forecast
 from harkara.policy.governance import Governance, Portfolio
 from harkara.policy.portfolio import COUNTS_SECONDS, FREE_PASS_SECONDS, Ledger, evolve, lease_of
 from tests.unit.ingestion.conftest import LONE, NOW, PEPPER, Running
 from tests.unit.ingestion.test_runs import PATH, SAME, halt, opt_out, phone, run, three, write_in
+from tests.unit.ingestion.test_standing import queue
 
 PORTFOLIO = "998877665544332"
 AT = NOW.timestamp()
@@ -49,6 +50,7 @@ def zulu(at: datetime) -> str:
 @pytest.mark.req("B7", "ING-17")
 async def test_of_a_run_of_1000_at_tier_250_it_is_known_who_waits_and_who_never_goes(limited: Running) -> None:
     limited.facts.ledgers.apply(lease())
+    limited.known.apply(QUEUE_STATE, LONE, queue())
     preview, precheck, sent = await three(limited, run(1000))
     (told,) = preview["portfolios"]
     assert precheck["portfolios"] == sent["portfolios"] == [told]
@@ -74,6 +76,7 @@ async def test_of_a_run_of_1000_at_tier_250_it_is_known_who_waits_and_who_never_
 @pytest.mark.req("B7", "ING-17")
 async def test_who_fits_does_not_wait_and_who_waits_in_time_only_warns(limited: Running) -> None:
     limited.facts.ledgers.apply(lease())
+    limited.known.apply(QUEUE_STATE, LONE, queue())
     fits = (await limited.post(f"{PATH}/precheck", run(250))).json()
     assert (fits["portfolios"][0]["heldAtMost"], fits["ready"]) == (0, True)
     assert "portfolio_limit" not in {each["code"] for each in fits["warnings"]}
@@ -148,6 +151,7 @@ async def test_where_people_count_already_both_ends_are_told_and_only_what_is_ce
     assert precheck["ready"]
     codes = [each["code"] for each in precheck["warnings"]]
     assert "portfolio_limit" in codes and "deadline_at_risk" not in codes, "its own end is not known: no estimate"
+    limited.known.apply(QUEUE_STATE, LONE, queue())
     running_now = (await limited.post(f"{PATH}/precheck", run(240, deadline=deadline, startAt=zulu(NOW)))).json()
     assert "deadline_at_risk" in [each["code"] for each in running_now["warnings"]]
     assert running_now["ready"]
@@ -205,6 +209,9 @@ def test_of_leases_the_newest_counts_and_of_people_who_were_named_a_bounded_numb
     passes = ledgers.passes[PORTFOLIO]
     assert len(passes) == MOST_KNOWN and "person-0" not in passes
     assert passes["another"] == AT + FREE_PASS_SECONDS
+    ledgers.apply(lease(250, version=9, known={"person-1": NOW, "a-third": NOW}))
+    assert len(passes) == MOST_KNOWN and "person-1" in passes, "who was named again is not the oldest answer"
+    assert "person-2" not in passes
 
 
 def of(found: PortfolioLease, people: int, counted: int = 0, life: float = 6 * 86_400) -> Forecast:

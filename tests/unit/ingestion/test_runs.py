@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +12,12 @@ import pytest
 from harkara.contracts.consent import ConsentEvent, advance_consent
 from harkara.contracts.identity import derived_run_id, person_key
 from harkara.contracts.numbers import NumberState
-from harkara.contracts.topics import CONSENT_STATE, NUMBER_STATE, SERVICE_WINDOWS
+from harkara.contracts.topics import CONSENT_STATE, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS
 from harkara.contracts.webhooks import ServiceWindow
 from harkara.ingestion.resolution import MOST_REMEMBERED
 from harkara.policy.governance import Governance
 from tests.unit.ingestion.conftest import FIXED_KEY, LONE, NOW, PEPPER, POOL_KEY, SECOND, Running
+from tests.unit.ingestion.test_standing import queue
 
 TEMPLATE = {"name": "daily_update", "language": "en", "body": ["Asha"]}
 PATH = "/api/v1/runs"
@@ -152,6 +153,49 @@ async def test_what_would_wait_is_told_with_its_reason(running: Running) -> None
     assert precheck["verdicts"] == {"held:number_halted": 2}
     assert {row["code"] for row in precheck["rows"]} == {"number_halted"}
     assert [each["code"] for each in precheck["warnings"]] == ["some_held", "pace_unknown"]
+
+
+@pytest.mark.req("ING-17", "B24")
+async def test_the_estimate_of_a_preview_is_that_of_the_sent_run(running: Running, governance: Governance) -> None:
+    """The caller's weight counts, and its runs that wait share its turns; another's run does not take more of them."""
+    weighted = governance.dispatch.model_copy(update={"weights": {"shop": 4.0}})
+    running.api.follow(governance.model_copy(update={"dispatch": weighted}))
+    flows = [
+        {"priority": 1, "flow": "r-desk", "queued": 5000, "producer": "desk", "weight": 1.0},
+        {"priority": 1, "flow": "r-shop", "queued": 30, "producer": "shop", "weight": 4.0},
+    ]
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=5030, flows=flows))
+    end = NOW + timedelta(seconds=39 + 30 + (39 + 30 + 1) / 4 - 0.5)
+    in_time = run(40, deadline=(end + timedelta(seconds=1)).isoformat())
+    preview, precheck, sent = await three(running, in_time)
+    told = {each["estimatedCompletion"] for each in (preview, precheck, sent)}
+    assert len(told) == 1 and abs(datetime.fromisoformat(told.pop()) - end) <= timedelta(seconds=1)
+    assert precheck["ready"] and precheck["warnings"] == []
+
+
+@pytest.mark.req("ING-17", "B24")
+@pytest.mark.parametrize("slots", [{}, {"spreadMinutes": 30}])
+async def test_while_the_lane_is_silent_no_estimate_is_made_of_the_slots(
+    running: Running, slots: dict[str, int]
+) -> None:
+    running.known.apply(QUEUE_STATE, LONE, queue())
+    last = NOW + timedelta(minutes=24 if slots else 0, seconds=0 if slots else 4)
+    preview, precheck, sent = await three(running, run(**slots))
+    assert {datetime.fromisoformat(each["estimatedCompletion"]) for each in (preview, precheck, sent)} == {last}
+    assert precheck["warnings"] == []
+    running.clock.advance(61)
+    unknown = await three(running, run(**slots), key="morning-2")
+    assert [each["estimatedCompletion"] for each in unknown] == [None] * 3
+    assert [each["code"] for each in unknown[1]["warnings"]] == ["pace_unknown"]
+
+
+@pytest.mark.req("ING-17")
+async def test_a_last_slot_after_the_deadline_is_late_at_any_pace(running: Running) -> None:
+    body = run(spreadMinutes=30, deadline=(NOW + timedelta(minutes=20)).isoformat())
+    precheck = (await running.post(f"{PATH}/precheck", body)).json()
+    assert (precheck["ready"], precheck["estimatedCompletion"]) == (False, None)
+    assert [each["code"] for each in precheck["warnings"]] == ["pace_unknown", "deadline_missed"]
+    assert "240 s after the deadline" in precheck["warnings"][1]["text"]
 
 
 @pytest.mark.req("ING-17", "CMP-16")

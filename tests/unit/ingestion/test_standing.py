@@ -166,3 +166,6 @@ async def test_a_batch_is_told_by_the_numbers_that_report(running: Running) -> N
     running.clock.advance(61)
     found = (await running.post("/api/v1/send/batch", body, idem="b2")).json()
     assert found["position"] is None
+    assert found["estimatedCompletion"] is None
+    spread = (await running.post("/api/v1/send/batch", body | {"spreadMinutes": 5}, idem="b3")).json()
+    assert spread["estimatedCompletion"] is None, "the last slot is no estimate where nobody knows the pace"

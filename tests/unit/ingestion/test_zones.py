@@ -7,8 +7,10 @@ from typing import Any
 from zoneinfo import available_timezones
 
 import pytest
+from pydantic import ValidationError
 
-from harkara.ingestion.zones import proper_zone
+from harkara.ingestion.requests import BatchRequest
+from harkara.ingestion.zones import MOST_GUESSES, proper_zone
 from tests.unit.ingestion.conftest import FREE_KEY, LONE, Running
 from tests.unit.ingestion.test_runs import TEMPLATE, phone, run
 
@@ -100,3 +102,39 @@ def test_what_was_meant_is_told_where_it_can_be_guessed(given: str, meant: str |
     with pytest.raises(ValueError, match="is no time zone") as raised:
         proper_zone(given)
     assert str(raised.value) == SAYS + ("" if meant is None else f"; the nearest is {meant}")
+
+
+def mistyped(number: int) -> str:
+    """A name near to Asia/Kolkata, another one for each number below 26 * 26."""
+    return f"Asia/Kolkata{chr(97 + number // 26)}{chr(97 + number % 26)}"
+
+
+@pytest.mark.req("CMP-16", "B16")
+@pytest.mark.parametrize("path", ["runs", "runs/preview"])
+async def test_a_request_is_told_so_many_near_names_and_the_rest_are_refused_without(
+    running: Running, path: str
+) -> None:
+    """To find one takes 2 ms: a file of 100,000 wrong rows must not keep everybody waiting. The next request begins
+    anew, and a name that was told already is told again."""
+    zones = [*map(mistyped, range(MOST_GUESSES + 2)), mistyped(0)]
+    body = run(audience=[{"to": phone(n), "timeZone": zone} for n, zone in enumerate(zones, 1)])
+    for key in ("morning-1", "morning-2"):
+        answer = await running.post(f"/api/v1/{path}", body, idem=key)
+        assert answer.status_code == 422
+        errors = answer.json()["errors"]
+        assert len(errors) == len(zones)
+        near = [each["message"].endswith(NEAREST) for each in errors]
+        assert near == [True] * MOST_GUESSES + [False, False, True]
+        assert all(SAYS in each["message"] for each in errors)
+
+
+@pytest.mark.req("CMP-16", "B16")
+def test_so_is_a_batch() -> None:
+    """An answer shows fewer errors than a batch may have, so its shape is asked."""
+    zones = [*map(mistyped, range(MOST_GUESSES + 2)), mistyped(0)]
+    for _ in range(2):
+        with pytest.raises(ValidationError) as raised:
+            BatchRequest.model_validate({"sessionId": LONE, "messages": list(map(send, ["Asia/Kolkata", *zones]))})
+        errors = raised.value.errors()
+        assert [each["msg"].endswith(NEAREST) for each in errors] == [True] * MOST_GUESSES + [False, False, True]
+        assert [each["loc"] for each in errors] == [("messages", n, "timeZone") for n in range(1, len(zones) + 1)]

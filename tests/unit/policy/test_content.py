@@ -12,6 +12,12 @@ from harkara.policy.disguise import disguise
 from harkara.policy.sections import AdvisorIdentification
 from tests.unit.policy.cases import TEMPLATE, intent
 
+
+def struck(text: str) -> str:
+    """Each of its characters struck through."""
+    return "".join(f"{char}\u0336" for char in text)
+
+
 ADVISER = AdvisorIdentification(texts=("INA 000012345",), templates=("weekly_note",))
 
 
@@ -49,6 +55,26 @@ ADVISER = AdvisorIdentification(texts=("INA 000012345",), templates=("weekly_not
         "A/B C/D E/F G",
         "9 a.m./6 p.m., U.S.A. E.S.T.",
         "10μm, 5μV and 3kΩ",
+        "C/O S/O D/O W/O A/C",
+        "A/B C/D E/F G/H",
+        "Please fill S/O, D/O, W/O, C/O fields",
+        "Marks: N/A, N/A, N/A, N/A",
+        "A/C N/A A/C N/A",
+        "Your grades: A, A+, B, A, A, B+, A, A",
+        "Seats: A-B, C-D, E-F, G-H",
+        "B.A / M.A / B.E / M.E",
+        "H.U.F., P/L A/C, B/S, Q/E",
+        "M.B.B.S, F.R.C.P, M/D",
+        "5 μmol/L, 5μmol, 20 μSv, 3kΩm, Ωcm, MΩm, 7 mΩm and 4GΩm",
+        "IFNγ, PPARγ, HNF4α and TGFβ",
+        f"{struck('MRP ₹999')} now ₹499",
+        f"{struck('MRP')} ₹999",
+        f"{struck('Original')}: {struck('999')}",
+        f"{struck('₹999 MRP')}",
+        struck("Rs"),
+        struck("MRP") + " " * 5 + "₹999",
+        "₹" + " " * 5 + struck("MRP"),
+        "₹" + struck("MRP"),
         "Mᵐᵉ Dupont, Mˡˡᵉ Dupont, 1ᵉʳ étage, x² + y²ⁿ, CO₂",
         "see the notesᵃᵇᶜ, 1ª 2º nº",
         "/ɪnˈfɪnɪti/ and /ɡɑɹdʒ/",  # how a word is spoken
@@ -145,6 +171,25 @@ def test_honest_writing_is_left_alone(text: str) -> None:
         ("a g u.a r.a n.t e.e d", "content_split", (1,)),
         ("x is g u.a r.a n.t e", "content_split", (6,)),
         ("go g u-a.r a_n t-e", "content_split", (4,)),
+        ("g u.a r.a n.t e.e d", "content_split", (1,)),
+        ("g.u a.r a.n t.e e.d", "content_split", (1,)),  # a space alone between pairs that are none with a slash
+        ("g.u, a.r a-n.t e.e", "content_split", (1,)),
+        ("g.u-a.r-a.n-t, e", "content_split", (1,)),
+        ("g.u.a.r.a, n/t e/e", "content_split", (1,)),
+        ("g, u.a r.a n/t, e", "content_split", (1,)),
+        ("g.u - a/r - a.n - t.e", "content_split", (1,)),
+        ("g-u. a-r / a-n. t-e", "content_split", (1,)),
+        ("N/A B/C D/E F/G h", "content_split", (1,)),
+        ("N/A, B/C x g.u a_r-a n t", "content_split", (1,)),
+        (struck("guaranteed") + " ₹999", "content_disguised", (1,)),
+        (struck("free") + " 999", "content_disguised", (1,)),  # digits that are not struck out are any number
+        (struck("free") + " " * 6 + "₹", "content_disguised", (1,)),
+        ("₹" + " " * 6 + struck("free"), "content_disguised", (8,)),
+        ("M.B.B.S.D, F/R C/P", "content_split", (1,)),
+        (struck("free") + " x ₹", "content_disguised", (1,)),
+        ("gμaranteed μtility bμy", "content_disguised", (1, 12, 20)),
+        ("GΩLD kΩld", "content_disguised", (1, 6)),
+        ("payγ GOLDEα IFNο AIγγ Aiγ iAγ", "content_disguised", (1, 6, 13, 18, 23, 27)),
         ("g. u a. r a. n. t. e.", "content_split", (1,)),  # of seven gaps two begin with no dot
         ("b  u y  n o  w n o", "content_split", (1,)),
         ("Ⓖ Ⓤ Ⓐ Ⓡ Ⓐ Ⓝ", "content_split", (1,)),

@@ -334,6 +334,16 @@ FACTS: list[tuple[dict[str, Any], tuple[str, str] | None]] = [
         ("unknown", "resend_number_lost"),
     ),
     ({"kind": "resend", "number": "1", "planned": True, "obstacle": "number_paused"}, None),
+    ({"kind": "resend", "number": "1", "planned": True, "obstacle": "number_without_token"}, None),
+    ({"kind": "resend", "number": "1", "planned": True, "obstacle": "number_not_configured"}, None),
+    (
+        {"kind": "resend", "number": "1", "planned": False, "obstacle": "number_without_token"},
+        ("unknown", "resend_number_lost"),
+    ),
+    (
+        {"kind": "resend", "number": "1", "planned": True, "obstacle": "token_refused_thrice"},
+        ("unknown", "resend_number_lost"),
+    ),
     ({"kind": "resend", "number": "1", "planned": True, "obstacle": "meta_130429", "until": iso(1)}, None),
     ({"kind": "resend", "number": "1", "planned": True}, None),
     ({"kind": "unresolved", "kept_until": iso(0)}, ("unknown", "nobody_resolved_it")),

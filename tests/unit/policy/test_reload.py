@@ -110,6 +110,17 @@ def test_a_record_of_before_left_out_what_was_the_default() -> None:
     assert from_record(content, "of then").routing == policy(routing={}).routing
 
 
+@pytest.mark.req("B11")
+def test_a_recorded_policy_with_calls_as_long_as_they_once_might_be_is_still_read() -> None:
+    content = orjson.loads(content_of(policy()))
+    content["dispatch"]["request_timeout_seconds"] = 30.0
+    then = from_record(orjson.dumps(content).decode(), "of then")
+    assert (then.version, then.dispatch.request_timeout_seconds) == ("of then", 20.0)
+    assert then.compliance == policy().compliance and then.routing == policy().routing
+    content["dispatch"]["request_timeout_seconds"] = 7.5
+    assert from_record(orjson.dumps(content).decode(), "of then").dispatch.request_timeout_seconds == 7.5
+
+
 def test_a_policy_too_large_for_a_record_is_named_without_its_content() -> None:
     many = [f"{int(PERSON, 16) + n:032x}" for n in range(10_000)]
     numbers = [number(f"1{n:014}", display_phone_number=f"+9199999{n:05}") for n in range(1200)]

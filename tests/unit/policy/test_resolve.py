@@ -122,6 +122,14 @@ PAUSES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], tuple[st
     "one that ends while it is quiet": (
         {"paused_until": NOW + HOUR / 2}, {}, {"utility": "23:00-07:00"}, ("held:out_of_hours", NOW + HOUR),
     ),
+    "one that ends with the last of its hours": (
+        {"paused_until": NOW + 3 * HOUR}, {"expires_at": NOW + 6 * HOUR}, {"utility": "09:00-05:00"},
+        ("refused:no_send_time", None),
+    ),
+    "one that ends just before them": (
+        {"paused_until": NOW + 3 * HOUR - HOUR / 60}, {"expires_at": NOW + 6 * HOUR}, {"utility": "09:00-05:00"},
+        ("held:template_paused", NOW + 3 * HOUR - HOUR / 60),
+    ),
     "one without an end": ({}, {"not_before": NOW + 5 * HOUR}, {}, ("held:template_paused", None)),
 }  # fmt: skip
 
@@ -191,3 +199,20 @@ def test_it_is_what_guard_and_router_decide_one_after_the_other(
         assert (found.outcome, found.reason) == ("refused", planned.reason)
     else:
         assert (found.number, found.form) == (planned.plan[0].phone_number_id, planned.plan[0].form)
+
+
+@pytest.mark.req("ING-17", "B16")
+@pytest.mark.parametrize(
+    ("window", "rule"),
+    [(None, "routing.quiet_hours.utility"), ("mornings", "routing.send_windows.mornings")],
+)
+def test_a_hold_that_outlasts_its_hours_is_told_as_the_lane_would_end_it(window: str | None, rule: str) -> None:
+    """06:00 in India, and its hours end at nine."""
+    routing = {"quiet_hours": {"utility": "09:00-05:00"}, "send_windows": {"mornings": {"hours": "05:00-09:00"}}}
+    life = {"expires_at": NOW + 6 * HOUR, "send_window": window}
+    wanted = intent(sender=ALONE, content=TEMPLATE, category="utility", fallback_content=TEXT, **life)
+    paused = with_template(status="PAUSED", paused_until=NOW + 4 * HOUR)
+    found = resolve(wanted, PERSON, None, paused, policy(routing=routing), NOW)
+    assert (found.label, found.number, found.form, found.fallback) == ("refused:no_send_time", None, None, "")
+    assert found.reason is not None and found.reason.rule == rule
+    assert "template_paused" in found.reason.text

@@ -20,6 +20,8 @@ GONE: frozenset[TemplateStatus] = frozenset({"DISABLED", "REJECTED", "DELETED", 
 """What comes back by somebody's work alone, if at all; LOCKED and LIMIT_EXCEEDED may pass."""
 AUTH_FAILURES_ALLOWED = 3
 """Calls that Meta may refuse for one and the same token, an operator's resumes between them (requirement row SEC-4)."""
+AWAITED = frozenset({"number_paused", "number_without_token", "number_not_configured"})
+"""What passes by itself, or is what a token or a policy that is being replaced looks like for a moment."""
 
 
 class Obstacle(NamedTuple):
@@ -174,8 +176,8 @@ def sent_again(doubt: Doubt, resent_categories: Iterable[str], most: int) -> boo
 
 def lost_for_resend(*, planned: bool, obstacle: str | None, until: float | None) -> bool:
     """Whether the number of an attempt of unknown fate cannot make the next one, nor will by itself: its plan has no
-    open way by it any more (`planned`), or what stands in the number's way ends at no time. A pause is waited for."""
-    return not planned or (obstacle not in (None, "number_paused") and until is None)
+    open way by it any more (`planned`), or what stands in the number's way ends at no time. What is AWAITED does."""
+    return not planned or (obstacle is not None and obstacle not in AWAITED and until is None)
 
 
 def _at(seconds: float) -> datetime:

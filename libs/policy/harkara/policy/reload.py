@@ -10,6 +10,7 @@ import orjson
 from harkara.contracts.audit import POLICY_APPLIED, AuditRecord
 from harkara.contracts.event import event_id
 from harkara.policy.governance import BUILT_IN_PROFILES, Governance, Profile
+from harkara.policy.sections import LONGEST_REQUEST_SECONDS
 
 LARGEST_ON_RECORD = 1_000_000  # characters; a record may have 4 MB, and a policy of 1,000 numbers has 300,000
 
@@ -73,12 +74,22 @@ def content_of(policy: Governance) -> str:
 
 
 def from_record(content: str, version: str) -> Governance:
-    """The recorded policy, under its version. Records of before left out what was the default. Raises ValueError
+    """The recorded policy, under its version. Records of before left out what was the default, and may have what a file
+    may have no longer: where that explains no decision, it is read as the most that is allowed now. Raises ValueError
     (pydantic's) where this code cannot read it."""
     said = orjson.loads(content)
     if isinstance(said, dict):
         _keep_profiles(said)
+        _shorten_requests(said)
     return Governance.model_validate(said).known_as(version)
+
+
+def _shorten_requests(said: dict[str, Any]) -> None:
+    """Calls to Meta could take longer once; how long they may take decides on no message."""
+    dispatch = said.get("dispatch")
+    seconds = dispatch.get("request_timeout_seconds") if isinstance(dispatch, dict) else None
+    if isinstance(seconds, int | float) and seconds > LONGEST_REQUEST_SECONDS:
+        said["dispatch"]["request_timeout_seconds"] = LONGEST_REQUEST_SECONDS
 
 
 def _keep_profiles(said: dict[str, Any]) -> None:

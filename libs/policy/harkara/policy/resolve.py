@@ -27,7 +27,8 @@ OUTCOMES: tuple[Outcome, ...] = ("session", "template", "held", "refused")
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """session, template: it goes at once (or in its slot) by `number`. held: it would wait for `code`, until `due` as
-    far as that is known, and then go by `number` in `form`. refused: for `reason`, by the guard or the router.
+    far as that is known, and then go by `number` in `form`. refused: for `reason`, by the guard or the router,
+    or by the lane, whose hold outlasts the hours of its recipient.
     `fallback`: in which form its fallback content would go, or why it would not; empty where it has none.
     `decided_in_lane`: for which codes its lane may yet end it, by what the person was sent before; only it knows."""
 
@@ -77,6 +78,8 @@ def resolve(
     if isinstance(planned, NoRoute):
         return Verdict("refused", planned.reason.code, reason=planned.reason)
     verdict = _of_plan(planned, governance, intent, now)
+    if verdict.outcome == "refused":
+        return verdict
     fallback = told(plan_fallback(asked, governance, around, now))
     in_lane = left_to_the_lane(governance.compliance, intent.category)
     return replace(verdict, fallback=fallback, decided_in_lane=in_lane) if fallback or in_lane else verdict
@@ -93,11 +96,11 @@ def _of_plan(planned: Planned, governance: Governance, intent: SendIntent, now: 
     kept = number_kept_back(condition.verdict, _seconds(condition.until), form, due.timestamp())
     if kept is not None:
         code = "number_halted" if condition.verdict == "halted" else "number_paused"
-        return Verdict("held", code, number, form, _resumed(opened, condition.until))
+        return _resumed(Verdict("held", code, number, form, condition.until), opened, intent)
     paused = _kept_template(planned, governance, intent, due)
     if paused is not None:
         until = None if paused.until is None else datetime.fromtimestamp(paused.until, UTC)
-        return Verdict("held", paused.reason, number, form, _resumed(opened, until))
+        return _resumed(Verdict("held", paused.reason, number, form, until), opened, intent)
     if opened is not None and opened.due > ready:
         return Verdict("held", "out_of_hours", number, form, opened.due)
     return Verdict(form, "", number, form, None if opened is None else opened.due)
@@ -115,11 +118,20 @@ def _kept_template(planned: Planned, governance: Governance, intent: SendIntent,
     return template_kept_back(fact.status, until, fact.category, intent.category, due.timestamp())
 
 
-def _resumed(opened: Opening | None, until: datetime | None) -> datetime | None:
-    """When it goes after a hold that lasts until then: at its end, or in the next of its hours."""
-    if until is None or opened is None:
-        return until
-    return next((max(until, span.start) for span in opened.hours if span.end > until), until)
+def _resumed(held: Verdict, opened: Opening | None, intent: SendIntent) -> Verdict:
+    """With when it goes after a hold that lasts until it is due: at its end, or in the next of its hours. Where none of
+    them ends later, the lane ends it for want of one, and so does this."""
+    until = held.due
+    if until is None or opened is None or not opened.hours:
+        return held
+    following = next((span for span in opened.hours if span.end > until), None)
+    if following is not None:
+        return replace(held, due=max(until, following.start))
+    window = intent.send_window
+    rule = f"routing.quiet_hours.{intent.category}" if window is None else f"routing.send_windows.{window}"
+    text = f"The last hours in which its recipient may be written to end before what holds it ({held.code}) does."
+    reason = Reason(code="no_send_time", text=text, rule=rule)
+    return Verdict("refused", reason.code, reason=reason)
 
 
 def _seconds(at: datetime | None) -> float | None:

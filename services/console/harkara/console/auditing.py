@@ -9,6 +9,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from harkara.console.routes import PROBLEMS, AsCaller, AtDesk
+from harkara.runtime.problems import Problem
+
+MOST_DECISIONS = 50_000  # of one answer: 30 MB; `harkara audit verify` asks for far fewer
 
 auditing = APIRouter(prefix="/api/v1/audit", responses=PROBLEMS)
 
@@ -97,7 +100,10 @@ async def witnessed(
     until: Annotated[int, Query(ge=0, le=2**62)],
 ) -> WitnessedDecisions:
     """What the chain's records after the `after`-th until the `until`-th stand for. Each says how many: ask for as many
-    records as an answer is to be long."""
+    records as an answer is to be long, 50,000 decisions at most."""
     caller.require_everything()
-    rows = await desk.queries.audit_decisions(chain, after, until)
+    rows = await desk.queries.audit_decisions(chain, after, until, MOST_DECISIONS + 1)
+    if len(rows) > MOST_DECISIONS:
+        detail = f"They stand for more than {MOST_DECISIONS} decisions: ask for fewer at once."
+        raise Problem(422, "TOO_MANY_RECORDS", "Too many records", detail)
     return WitnessedDecisions(decisions=[Witnessed.model_validate(row) for row in rows])

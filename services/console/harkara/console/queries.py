@@ -175,13 +175,13 @@ class Queries:
             "SELECT * FROM audit WHERE chain = %s AND link > %s ORDER BY link LIMIT %s", (chain, after, limit)
         )
 
-    async def audit_decisions(self, chain: int, after: int, until: int) -> list[Row]:
-        """The decisions that a chain's records after the `after`-th until the `until`-th stand for."""
+    async def audit_decisions(self, chain: int, after: int, until: int, limit: int) -> list[Row]:
+        """The decisions that a chain's records after the `after`-th until the `until`-th stand for, `limit` at most."""
         return await self._all(
             "SELECT a.link, e.source, e.event_id, e.message_id, e.event -> 'decision' AS decision FROM audit a "
             "JOIN message_events e ON e.witness = a.audit_id WHERE a.chain = %s AND a.link > %s AND a.link <= %s "
-            "ORDER BY a.link",
-            (chain, after, until),
+            "ORDER BY a.link LIMIT %s",
+            (chain, after, until, limit),
         )
 
     async def _all(self, statement: Any, parameters: Any = None) -> list[Row]:

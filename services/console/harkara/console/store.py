@@ -115,28 +115,37 @@ async def migrate(pool: Pool) -> int:
     An advisory lock makes instances that start together take turns. Raises MigrationChanged where an applied file has
     been edited: applied migrations are history, a change is a new file.
     """
+    async with pool.connection() as connection:
+        await connection.execute("SET statement_timeout = 0")  # an index over months of events takes minutes
+        await connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+        try:
+            return await _migrated(connection)
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+            await connection.execute("RESET statement_timeout")
+
+
+async def _migrated(connection: Connection) -> int:
+    """Each is committed alone: a column's lock, which keeps readers out, is not held while an index is built."""
     applied_now = 0
-    async with pool.connection() as connection, connection.transaction():
-        await connection.execute("SET LOCAL statement_timeout = 0")  # an index over months of events takes minutes
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migrations (version int PRIMARY KEY, name text NOT NULL, "
-            "sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-        cursor = await connection.execute("SELECT version, sha256 FROM schema_migrations")
-        applied = {row["version"]: row["sha256"] for row in await cursor.fetchall()}
-        for version, name, text in migrations():
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            if version in applied:
-                if applied[version] != digest:
-                    raise MigrationChanged(f"{name} was applied with another content; put the change into a new file")
-                continue
-            async with connection.transaction():
-                await connection.execute(sql.SQL(text))  # our own package's file
-                await connection.execute(
-                    "INSERT INTO schema_migrations (version, name, sha256) VALUES (%s, %s, %s)", (version, name, digest)
-                )
-            applied_now += 1
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (version int PRIMARY KEY, name text NOT NULL, "
+        "sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    cursor = await connection.execute("SELECT version, sha256 FROM schema_migrations")
+    applied = {row["version"]: row["sha256"] for row in await cursor.fetchall()}
+    for version, name, text in migrations():
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if version in applied:
+            if applied[version] != digest:
+                raise MigrationChanged(f"{name} was applied with another content; put the change into a new file")
+            continue
+        async with connection.transaction():
+            await connection.execute(sql.SQL(text))  # our own package's file
+            await connection.execute(
+                "INSERT INTO schema_migrations (version, name, sha256) VALUES (%s, %s, %s)", (version, name, digest)
+            )
+        applied_now += 1
     return applied_now
 
 

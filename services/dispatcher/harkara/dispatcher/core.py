@@ -155,16 +155,30 @@ def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
         why = decided(around, message, way)
         scribe.end(message, way.status, message.attempt + 1, reason=way.reason, order=order, **why)
     elif isinstance(way, Wait):
-        if message.status != "held" or message.reason != way.reason or message.until != way.until:
-            why = told_of(around, message, way) | decided(around, message, way)
-            scribe.step(message, "held", reason=way.reason, until=way.until, **why)
-        else:
-            scribe.state.index(message)
+        _keep(scribe, around, message, way)
     else:
         if message.status in ("held", "scheduled"):
             scribe.step(message, "queued")
-        scribe.state.place(message, way.candidate.number)
-        note_probe(scribe.state, around, message, way, scribe.now)
+        if message.placed != way.candidate.number:  # one that stands there already may have had its minute
+            scribe.state.place(message, way.candidate.number)
+            note_probe(scribe.state, around, message, way, scribe.now)
+
+
+def _keep(scribe: Scribe, around: Surroundings, message: Message, way: Wait) -> None:
+    """Held, of which nobody is told again who knows it already."""
+    if message.status == "held" and message.reason == way.reason and _same_time(message.until, way.until):
+        message.until = way.until
+        scribe.state.index(message)
+        return
+    why = told_of(around, message, way) | decided(around, message, way)
+    scribe.step(message, "held", reason=way.reason, until=way.until, **why)
+
+
+def _same_time(told: float | None, until: float | None) -> bool:
+    """Whether nobody need be told of the other one: a small step of the clock moves the times of all that is held."""
+    if told is None or until is None:
+        return told is until
+    return abs(until - told) < SET_BACK_SECONDS
 
 
 def start_calls(scribe: Scribe, around: Surroundings) -> list[Message]:

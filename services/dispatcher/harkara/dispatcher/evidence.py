@@ -149,8 +149,11 @@ def _go_on_as_template(scribe: Scribe, message_id: str, seen: Seen, failed_code:
         return
     del scribe.state.fallbacks[message_id]  # whatever the status says, the first one decides; it is not asked again
     if failed_code == WINDOW_CLOSED:
-        again = {"attempt": fallback.attempt, "spent": fallback.spent, "template_only": True, "resent": fallback.resent}
+        again: dict[str, object] = {"attempt": fallback.attempt, "spent": fallback.spent, "template_only": True}
+        again["resent"] = fallback.resent
         again["refused"] = fallback.attempt
+        if fallback.resent and fallback.number is not None:
+            again["number"] = fallback.number
         reason = f"meta_{failed_code}"
         data = {"order": fallback.order, "status": "queued", "again": again, "reason": reason, "trace": fallback.trace}
         scribe.write(message_id, "order", fallback.order["home"], data)

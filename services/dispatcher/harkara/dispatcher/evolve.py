@@ -41,7 +41,7 @@ def evolve(state: LaneState, entry: Entry) -> LaneState:
     if change is None:
         raise UnknownKind(entry.kind)
     if entry.at < state.latest - SET_BACK_SECONDS and entry.kind != "clock":
-        clock_stepped(state, entry.at - state.latest)  # nobody wrote the step down: it was at least this
+        clock_stepped(state, entry.at - state.latest, entry.at)  # nobody wrote the step down: it was at least this
     change(state, entry, entry.data)
     state.latest = max(state.latest, entry.at)
     if "contact" in entry.data:
@@ -72,7 +72,7 @@ def _close(state: LaneState, message_id: str, *, packed: bool) -> None:
 
 def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """{order: a DispatchOrder's JSON, status: queued or scheduled, trace: traceparent or null, again: of a message
-    that had ended and goes on: {attempt, spent, template_only, resent, refused}}"""
+    that had ended and goes on: {attempt, spent, number, template_only, resent, refused}}"""
     message = message_of(data["order"], entry.seq, data.get("trace"), packed=_deep(state))
     message.status = data["status"]
     if "again" in data:
@@ -82,6 +82,7 @@ def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         message.attempt = again["attempt"]
         message.course = Course(
             spent=again["spent"],
+            number=again.get("number"),
             template_only=again.get("template_only", False),
             resent=again.get("resent", False),
             refused=_refused(again, 0),
@@ -171,8 +172,9 @@ def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         state.number(number).count_accepted(entry.at)
         state.touched.add(number)
     if "order" in data:
+        resent = bool(data.get("resent"))
         state.fallbacks[message_id] = Fallback(
-            data["attempt"], data.get("spent", 0), entry.at, data["order"], data.get("trace"), bool(data.get("resent"))
+            data["attempt"], data.get("spent", 0), entry.at, data["order"], data.get("trace"), resent, number
         )
         if len(state.fallbacks) > MOST_FALLBACKS:
             del state.fallbacks[next(iter(state.fallbacks))]
@@ -280,7 +282,7 @@ def _emitted(state: LaneState, _: Entry, data: dict[str, Any]) -> None:
 
 def _clock(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """{step: seconds by which the clock was set, negative: back}"""
-    clock_stepped(state, data["step"])
+    clock_stepped(state, data["step"], entry.at)
     state.remember(entry.key, entry.at)
 
 
@@ -344,10 +346,13 @@ def _forget_word(state: LaneState, kind: str, rest: str) -> None:
             state.commands.discard(f"command/{rest}")
 
 
-def clock_stepped(state: LaneState, step: float) -> None:
-    """The clock was set by `step` seconds (negative: back): what waits for a time is looked at again."""
-    rebase(state, step)
-    for number in list(state.numbers) if not state.replaying else ():
+def clock_stepped(state: LaneState, step: float, at: float) -> None:
+    """The clock was set by `step` seconds (negative: back), as was noticed `at` (Unix seconds, by the clock as it is
+    now): what waits for a time is looked at again, but for a step that changes nothing anybody sees."""
+    rebase(state, step, at)
+    if state.replaying or abs(step) < SET_BACK_SECONDS:
+        return
+    for number in list(state.numbers):
         wake_number(state, number)
 
 

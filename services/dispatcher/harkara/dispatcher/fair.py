@@ -23,7 +23,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from harkara.dispatcher.message import Message
 
-STALE_ALLOWED = 64  # stale entries of a flow that are not worth a rebuild
+STALE_ALLOWED = 64  # stale entries of a flow, or of sharers that have left, that are not worth a rebuild
 TEXT, MEDIA = (0,), (1,)
 BOTH = (0, 1)
 
@@ -91,6 +91,10 @@ class Turns(Generic[S]):
             sharer.tag = self._now + 1 / sharer.weight
         if not sharer.count:
             del self.sharers[sharer.name]  # its last turn is not ahead of the level's, so nothing need be remembered
+            for heap in self._heaps:
+                if len(heap) > 2 * len(self.sharers) + STALE_ALLOWED:
+                    heap[:] = [entry for entry in heap if entry[2].count]
+                    heapq.heapify(heap)
 
     def first(self, kind: int) -> S | None:
         """The one with the smallest tag that has something of this kind; brings the top of the heap up to date."""

@@ -66,7 +66,8 @@ class Taken(NamedTuple):
 
 
 class Fallback(NamedTuple):
-    """A text that Meta took, and may still refuse by a status: `order` as it was, to go on as a template."""
+    """A text that Meta took, and may still refuse by a status: `order` as it was, to go on as a template. `number`: by
+    which it went, and goes on where an older attempt of it is in doubt."""
 
     attempt: int
     spent: int
@@ -74,6 +75,17 @@ class Fallback(NamedTuple):
     order: dict[str, Any]
     trace: str | None
     resent: bool
+    number: str | None = None
+
+
+class Probe(NamedTuple):
+    """By which message, from which number's queue, a half-open template is tried, and since when (Unix seconds). Where
+    `number` is empty it was tried by that message in vain, and is anybody's but the numbers' that are `passed` over."""
+
+    message_id: str
+    number: str
+    since: float
+    passed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +279,7 @@ class Message:
     @property
     def pinned(self) -> str | None:
         """The number by which alone it may go: where Meta may have an older attempt of it, a repeat from another number
-        would come from a stranger."""
+        would come from a stranger. A fallback content is no repeat: it goes by its own plan."""
         return self.course.number if self.course.resent else None
 
     @property

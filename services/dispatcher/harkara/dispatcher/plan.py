@@ -308,12 +308,14 @@ def _template_obstacle(
     if word is not None and shut is not None:
         by = partial(causes.template, facts.waba_id, way.template, word)
         return Over("failed_unsent", shut.reason, by) if shut.final else Wait(shut.reason, shut.until, by)
-    return _held(state, "template", name, now, message) if state.holds else None
+    return _held(state, "template", name, now, message, way.candidate.number) if state.holds else None
 
 
-def _held(state: LaneState, scope: str, target: str, now: float, message: Message | None = None) -> Wait | None:
-    """A hold of a number, pair or template that stands (of a template: for this message)."""
-    hold = state.standing(scope, target, now, message)
+def _held(
+    state: LaneState, scope: str, target: str, now: float, message: Message | None = None, number: str = ""
+) -> Wait | None:
+    """A hold of a number, pair or template that stands (of a template: for this message by that number)."""
+    hold = state.standing(scope, target, now, message, number)
     if hold is None:
         return None
     return Wait(hold.reason, hold.until, partial(causes.hold, scope, target, hold))

@@ -5,18 +5,25 @@ its journal entry, so that whoever takes the lane knows of it, and no order of c
 tombstone that ends it is written for the first call that is served.
 
 A template is tried by one message (`state.probes`): the others wait as if the hold went on for as long again, and the
-next of them is let go where that one's call said nothing of the template, or never came to be.
+next of them is let go where that one's call said nothing of the template, or never came to be. One that stands in a
+queue holds the others up for a minute at most, and not those that are more urgent or whose turn in a queue comes first.
+A number that could not call it is passed over until every other one has had its chance.
+
+Who tries is not journaled: a new owner lets any message try.
 """
 
 from __future__ import annotations
 
 from harkara.dispatcher import journal
 from harkara.dispatcher.evolve import wake_number
+from harkara.dispatcher.message import Probe
 from harkara.dispatcher.plan import BREAKER_REASONS, Go, Surroundings
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import Hold, LaneState, Message
 from harkara.dispatcher.wordings import at_account
 
+STANDS_SECONDS = 60.0  # a number that calls nobody for so long has its day used up, or a long queue
+PASSED_SECONDS = 5.0  # nobody else wants to try it by then: those who were passed over may again
 TEMPLATE_FORGOTTEN_SECONDS = 86_400.0  # nobody wanted it for so long: there is no queue that could burn
 
 
@@ -32,9 +39,55 @@ def end_holds(scribe: Scribe, around: Surroundings) -> None:
             state.half_open.add(key)
             if key[0] == "number":
                 wake_number(state, key[1])
-        elif key[0] == "template" and key[1] in state.probes and state.probe_of(key[1]) is None:
-            del state.probes[key[1]]
-            wake_account(scribe, around, key[1])
+        elif key[0] == "template":
+            _end_probe(scribe, around, key[1])
+
+
+def _end_probe(scribe: Scribe, around: Surroundings, template: str) -> None:
+    """Another message is let go where nobody tries the template any more, or the one that should is not called."""
+    state, now = scribe.state, scribe.now
+    due = look_at(state, template, now)
+    if due is None or due > now:
+        return
+    stands = state.probe_of(template) is not None
+    probe = state.probes.pop(template)
+    passed = probe.passed | {probe.number} if stands else probe.passed
+    if probe.number and passed:
+        state.probes[template] = Probe(probe.message_id, "", now, passed)
+    if probe.message_id in state.messages:
+        _wait_last(state, state.messages[probe.message_id])
+    wake_account(scribe, around, template)
+
+
+def _wait_last(state: LaneState, message: Message) -> None:
+    """Others that wait for its numbers are looked at before it."""
+    for candidate in message.plan:
+        waiting = state.number(candidate.number).waiting
+        if message.message_id in waiting:
+            waiting[message.message_id] = waiting.pop(message.message_id)
+
+
+def look_at(state: LaneState, template: str, now: float) -> float | None:
+    """When another message is to try the template (Unix seconds), now or later; None: nobody tries it, or its call is
+    under way."""
+    probe = state.probes.get(template)
+    if probe is None:
+        return None
+    tried = state.probe_of(template)
+    if probe.number and tried is None:
+        return now
+    if tried is not None and tried.placed is None:
+        return None
+    if probe.since > now:  # the clock was set back
+        return now
+    return probe.since + (STANDS_SECONDS if probe.number else PASSED_SECONDS)
+
+
+def not_called(state: LaneState, message: Message) -> None:
+    """Its call did not leave: if a template was tried by it, other numbers are to try."""
+    for template, probe in state.probes.items():
+        if probe.message_id == message.message_id and probe.number:
+            state.probes[template] = probe._replace(passed=probe.passed | {probe.number})
 
 
 def _stays(key: tuple[str, str], hold: Hold, now: float) -> bool:
@@ -52,7 +105,11 @@ def note_probe(state: LaneState, around: Surroundings, message: Message, way: Go
     name = at_account(facts.waba_id, way.template)
     hold = state.holds.get(("template", name))
     if hold is not None and hold.until is not None and hold.until <= now:
-        state.probes[name] = message.message_id
+        before = state.probes.get(name)
+        goes_on = before is not None and before[:2] == (message.message_id, way.candidate.number)
+        since = before.since if before is not None and goes_on else now
+        passed = frozenset[str]() if before is None else before.passed
+        state.probes[name] = Probe(message.message_id, way.candidate.number, since, passed)
 
 
 def template_served(scribe: Scribe, around: Surroundings, message: Message) -> None:

@@ -18,7 +18,7 @@ from harkara.dispatcher.fallback import end_accepted, refused_for_good
 from harkara.dispatcher.holds import Refusal, hold_by_policy, hold_refused
 from harkara.dispatcher.orders import order_of
 from harkara.dispatcher.plan import Surroundings
-from harkara.dispatcher.probes import template_served
+from harkara.dispatcher.probes import not_called, template_served
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import DOUBTFUL, Message
 from harkara.dispatcher.throttle import slow_down, too_fast
@@ -100,6 +100,7 @@ def _not_sent(scribe: Scribe, around: Surroundings, message: Message, outcome: N
         end = {"reason": "request_invalid", "alert": True, "order": order_of(message)} | why
         scribe.end(message, "failed_unsent", message.attempt, **end)
     else:
+        not_called(scribe.state, message)
         _back_to_its_place(scribe, around, message, f"not_sent_{outcome.reason}")
 
 

@@ -20,6 +20,7 @@ from harkara.dispatcher.message import (
     Candidate,
     Fallback,
     Message,
+    Probe,
     Seen,
     Taken,
 )
@@ -111,7 +112,7 @@ class LaneState:
     """Everything of one lane. `replaying`: indexes are built once, at the end of the journal. `busy`: numbers with
     something to send, and from when on a look at them is of use (Unix seconds). `accounts`: of each number its account;
     `channels`: by account, what was heard from Meta. `half_open`: holds whose time is over and that stay until a call
-    is served; `probes`: of such templates the message that is tried."""
+    is served; `probes`: of such templates who tries them."""
 
     seq: int = 0
     emitted: int = 0
@@ -124,7 +125,7 @@ class LaneState:
     channels: dict[str, Channel] = field(default_factory=dict)
     holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
     half_open: set[tuple[str, str]] = field(default_factory=set)
-    probes: dict[str, str] = field(default_factory=dict)
+    probes: dict[str, Probe] = field(default_factory=dict)
     cancels: dict[tuple[str, str], float] = field(default_factory=dict)
     priorities: dict[tuple[str, str], Given] = field(default_factory=dict)
     pauses: dict[str, Paused] = field(default_factory=dict)
@@ -169,22 +170,42 @@ class LaneState:
         """That of the number's account."""
         return self.channels.get(self.accounts.get(phone_number_id, ""), NOTHING_HEARD)
 
-    def standing(self, scope: str, target: str, now: float, message: Message | None = None) -> Hold | None:
-        """The hold of a number, pair or template that stands. A template whose hold is over goes by one message until
-        that one is served (`probes.py`): for any other it is held for as long again."""
+    def standing(
+        self, scope: str, target: str, now: float, message: Message | None = None, number: str = ""
+    ) -> Hold | None:
+        """The hold of a number, pair or template (there: for this message by that number) that stands. A template whose
+        hold is over goes by one message until that one is served: for any other it is held for as long again."""
         hold = self.holds.get((scope, target))
         if hold is None or lasts(hold.until, now):
             return hold
-        probe = self.probe_of(target) if scope == "template" else None
-        return None if probe is None or probe is message else replace(hold, until=hold.tried_again_at(now))
+        if scope != "template" or message is None or self._may_try(target, message, number):
+            return None
+        return replace(hold, until=hold.tried_again_at(now))
 
     def probe_of(self, template: str) -> Message | None:
         """The message by which a template (as at its account) is tried now: it stands in a queue or is called."""
-        message = self.messages.get(self.probes.get(template, ""))
-        if message is None or message.placed is not None:
-            return message
+        probe = self.probes.get(template)
+        message = None if probe is None else self.messages.get(probe.message_id)
+        if probe is None or message is None:
+            return None
+        if message.placed is not None:
+            return message if message.placed == probe.number else None
         goes_by_it = message.form == "template" and message.template_used == template.partition("/")[2]
-        return message if message.status == "attempting" and goes_by_it else None
+        return message if message.status == "attempting" and message.number == probe.number and goes_by_it else None
+
+    def _may_try(self, template: str, message: Message, number: str) -> bool:
+        """Whether a half-open template may be tried by this message from this number: while another only stands in a
+        queue, by what is at the head of one and by what is more urgent."""
+        probe, tried = self.probes.get(template), self.probe_of(template)
+        if probe is None or tried is message:
+            return True
+        if tried is not None and tried.placed is None:
+            return False
+        if message.placed == number or number in probe.passed:
+            return message.placed == number
+        if tried is not None:
+            return message.priority > tried.priority
+        return not probe.number or probe.message_id == message.message_id
 
     def tally(self, phone_number_id: str, status: str) -> int:
         """How many live messages of the number have this status."""

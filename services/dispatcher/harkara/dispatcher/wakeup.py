@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harkara.dispatcher.horizon import HORIZON_SECONDS
 from harkara.dispatcher.plan import Surroundings, calls_allowed, number_obstacle
+from harkara.dispatcher.probes import look_at
 from harkara.dispatcher.spending import next_look
 from harkara.dispatcher.state import LaneState
 
@@ -16,6 +17,7 @@ def next_wake(state: LaneState, around: Surroundings, now: float, lazy_due: floa
         return now
     times = [lazy_due, state.timers.next_due(), state.watches.timers.next_due(), state.horizon.next_forget()]
     times += [hold.until for key, hold in state.holds.items() if key not in state.half_open]
+    times += [look_at(state, template, now) for template in state.probes]
     if state.papers:
         times.append(next(iter(state.papers.values())) + HORIZON_SECONDS)
     if state.places.active:

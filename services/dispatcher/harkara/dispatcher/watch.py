@@ -71,7 +71,7 @@ class Watches:
         resent, trace = data.get("resent", False), data.get("trace")
         watch = Watch(message_id, data["attempt"], data["number"], since, until, after, resent, trace, packed)
         self._watches[message_id] = watch
-        self.timers.move(watch, until if after is None else min(until, after))
+        self._look_in_time(watch)
 
     def remove(self, message_id: str) -> bool:
         """It is over; whether there was one."""
@@ -83,3 +83,13 @@ class Watches:
     def put_off(self, watch: Watch, at: float) -> None:
         """Look at it again then, or when it ends (Unix seconds)."""
         self.timers.move(watch, min(watch.until, at))
+
+    def rebase(self, step: float) -> None:
+        """The clock was set by `step` seconds: who waits for a delivery goes on waiting. `until` is the sender's."""
+        for watch in self._watches.values():
+            watch.since += step
+            watch.after = None if watch.after is None else watch.after + step
+            self._look_in_time(watch)
+
+    def _look_in_time(self, watch: Watch) -> None:
+        self.timers.move(watch, watch.until if watch.after is None else min(watch.until, watch.after))

@@ -16,6 +16,7 @@ import orjson
 from pydantic import ValidationError
 
 from harkara.ingestion.requests import AudienceEntry
+from harkara.ingestion.zones import Guesses
 
 Format = Literal["ndjson", "csv"]
 Row = tuple[int, dict[str, Any] | str]
@@ -113,13 +114,13 @@ def _csv_fields(cells: dict[str, Any]) -> dict[str, Any] | str:
     return fields
 
 
-def parse_row(row: Row) -> AudienceEntry | list[Fault]:
-    """The recipient, or everything that is wrong with the row."""
+def parse_row(row: Row, guesses: Guesses | None = None) -> AudienceEntry | list[Fault]:
+    """The recipient, or everything that is wrong with the row. `guesses`: of the request that it is a row of."""
     number, fields = row
     if isinstance(fields, str):
         return [Fault(number, "(row)", fields)]
     try:
-        return AudienceEntry.model_validate(fields)
+        return AudienceEntry.model_validate(fields, context=guesses)
     except ValidationError as error:
         return faults_of(number, error)
 

@@ -207,6 +207,13 @@ def later(a: datetime | None, b: datetime | None) -> datetime | None:
     return max(a, b) if a is not None and b is not None else b if a is None else a
 
 
+def completion(slot: datetime | None, paced: datetime | None, placed: datetime | None) -> datetime | None:
+    """When the last message of a run goes; None where nobody knows how fast its numbers go. `slot`: of the last row
+    (None: all go at once). `paced`: when the numbers' pace lets it go (None: not known). `placed`: when its portfolio
+    has a place for it (None: nobody waits for one). Without the pace the other two are only the earliest."""
+    return None if paced is None else later(later(slot, placed), paced)
+
+
 # --- webhooks ----------------------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,7 @@ class Ledgers:
         self.by_portfolio[event.portfolio_id] = event
         passes = self.passes.setdefault(event.portfolio_id, {})
         for person, until in event.known.items():
+            passes.pop(person, None)  # to the end: who was named again is the last to be forgotten
             passes[person] = until.timestamp() - COUNTS_SECONDS + FREE_PASS_SECONDS
         while len(passes) > MOST_KNOWN:
             del passes[next(iter(passes))]

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     StringConstraints,
     ValidationInfo,
     field_validator,
@@ -37,7 +38,7 @@ from harkara.contracts.intents import (
     fallback_problem,
 )
 from harkara.graph_api.media_kinds import file_problem
-from harkara.ingestion.zones import Zone
+from harkara.ingestion.zones import Guesses, Zone
 
 MOST_BATCH_MESSAGES = 1_000  # one request's worth; a larger audience is a run, which is streamed
 MOST_RUN_ROWS = 100_000  # about 30 MB of NDJSON, written to Kafka in some 10 s: within any client's patience
@@ -259,6 +260,14 @@ class BatchRequest(NamedSender, Spread):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_BATCH_EXAMPLE]})
     messages: Annotated[tuple[BatchMessage, ...], Field(min_length=1, max_length=MOST_BATCH_MESSAGES)]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _bounded(cls, given: Any, handler: ModelWrapValidatorHandler[BatchRequest], info: ValidationInfo) -> Any:
+        """Its messages share the near names that a request is told; only a validation that starts anew can say so."""
+        if info.context is None and not isinstance(given, cls):
+            return cls.model_validate(given, context=Guesses())
+        return handler(given)
 
 
 class AudienceFilters(Shape):

@@ -73,7 +73,8 @@ class SendReply(Reply):
 
 
 class BatchReply(Reply):
-    """`batchId` is a run's id: its progress is at `GET /api/v1/runs/{batchId}` of the console."""
+    """`batchId` is a run's id: its progress is at `GET /api/v1/runs/{batchId}` of the console. `position` and
+    `estimatedCompletion` are null where they cannot be known: while no lane reports on the sender's numbers."""
 
     batch_id: str
     queued: int
@@ -160,15 +161,14 @@ class Api:
         )
         accepted = await self.acceptance.accept(request)
         now = self.clock.now()
+        paced = self.standings.end_of(accepted.run.homes, run_id, now, key.id)
         INTENTS.labels("batch").inc(0 if accepted.repeated else len(rows))
         return BatchReply(
             batch_id=run_id,
             queued=len(rows),
             message_ids=[row.intent.message_id for row in rows],
             position=self.standings.last_of(sender.home, run_id, 1, now, producer=key.id).position,
-            estimated_completion=core.later(
-                accepted.timing.last(), self.standings.end_of(accepted.run.homes, run_id, now, key.id)
-            ),
+            estimated_completion=core.completion(accepted.timing.last(), paced, None),
             repeated=accepted.repeated,
         )
 

@@ -101,7 +101,8 @@ class PreviewReply(Reply):
     """What sending this now would lead to. `verdicts` by verdict and reason, `outcomes` by verdict alone, `numbers` by
     the number that each would go by, `fallbacks` by what would become of a fallback content; `rows` the first ones.
     `portfolios`: whom their messaging limits would keep waiting besides; which ones, their lanes decide, so `outcomes`
-    and the hashes know nothing of it. `estimatedCompletion` counts the waiting that is certain."""
+    and the hashes know nothing of it. `estimatedCompletion` counts the waiting that is certain; null where nobody knows
+    how fast the numbers of a home go."""
 
     audience_hash: str
     verdict_hash: str
@@ -153,7 +154,8 @@ def row_reply(found: RowVerdict) -> RowReply:
 
 
 def warnings_of(resolved: Resolved, deadline: datetime | None, completion: datetime | None) -> Iterator[Warned]:
-    """What there is to look at. `completion`: the estimate."""
+    """What there is to look at. `completion`: the estimate; None where the pace is not known, and then only what is
+    certain without it, the last slot and the portfolios' limits, is held against the deadline."""
     outcomes, expected = resolved.resolution.outcomes, resolved.survey.expected
     refused, held = outcomes.get("refused", 0), outcomes.get("held", 0)
     if refused == expected:
@@ -167,18 +169,20 @@ def warnings_of(resolved: Resolved, deadline: datetime | None, completion: datet
     if held:
         yield Warned(code="some_held", blocking=False, text=f"{held} of {expected} would wait: see `rows` for why.")
     latest = completion
+    certain = later(resolved.timing.last(), certain_end(resolved.resolution.portfolios))
+    end = certain if completion is None else completion
     for each in resolved.resolution.portfolios:
         yield from _portfolio_warnings(each)
         latest = later(latest, instant(each.told.over))
     if completion is None:
-        yield Warned(code="pace_unknown", blocking=False, text="No lane has told how its queue stands; no estimate.")
-    elif deadline is not None and completion > deadline:
-        late = round((completion - deadline).total_seconds())
-        text = (
-            f"At the numbers' pace and by their portfolios' limits the last message goes {late} s after the deadline."
-        )
+        text = "Not every sender has an open number whose lane tells how its queue stands; no estimate."
+        yield Warned(code="pace_unknown", blocking=False, text=text)
+    if deadline is not None and end is not None and end > deadline:
+        late = round((end - deadline).total_seconds())
+        by = "At the numbers' pace and by" if completion is not None else "By its slot and"
+        text = f"{by} their portfolios' limits the last message goes {late} s after the deadline."
         yield Warned(code="deadline_missed", blocking=True, text=text)
-    elif deadline is not None and latest is not None and latest > deadline:
+    elif completion is not None and deadline is not None and latest is not None and latest > deadline:
         text = "By their portfolios' limits the last messages may go after the deadline: see `portfolios`."
         yield Warned(code="deadline_at_risk", blocking=False, text=text)
 

@@ -105,12 +105,12 @@ class RunDesk:
         """What it would lead to, with the first rows of the audience."""
         resolved, _ = await self._resolved(key, request)
         shown = sorted((each for found in resolved.resolution.shown.values() for each in found), key=_row)
-        return PreviewReply(**self._facts(resolved), rows=[row_reply(each) for each in shown[:rows]])
+        return PreviewReply(**self._facts(resolved, key.id), rows=[row_reply(each) for each in shown[:rows]])
 
     async def precheck(self, key: ApiKey, request: Request) -> PrecheckReply:
         """What it would lead to, and what stands against sending it."""
         resolved, upload = await self._resolved(key, request)
-        facts, shown = self._facts(resolved), resolved.resolution.shown
+        facts, shown = self._facts(resolved, key.id), resolved.resolution.shown
         told = sorted([*shown.get("refused", ()), *shown.get("held", ())], key=_row)
         warnings = list(warnings_of(resolved, upload.run.deadline, facts["estimated_completion"]))
         return PrecheckReply(
@@ -170,9 +170,11 @@ class RunDesk:
             persons_once=True,
         )
 
-    def _facts(self, resolved: Resolved) -> dict[str, Any]:
+    def _facts(self, resolved: Resolved, producer: str) -> dict[str, Any]:
+        """`producer`: who would send it; its turns are counted as the sent run's are, by its weight and beside its
+        other runs."""
         found, survey = resolved.resolution, resolved.survey
-        paced = self.standings.end_of(survey.homes, UNSENT, found.at)
+        paced = self.standings.end_of(survey.homes, UNSENT, found.at, producer)
         return {
             "audience_hash": found.audience_hash,
             "verdict_hash": found.verdict_hash,
@@ -186,23 +188,19 @@ class RunDesk:
             "numbers": dict(sorted(found.numbers.items())),
             "fallbacks": dict(sorted(found.fallbacks.items())),
             "portfolios": [portfolio_reply(each) for each in found.portfolios],
-            "estimated_completion": _last(resolved.timing.last(), paced, certain_end(found.portfolios)),
+            "estimated_completion": core.completion(resolved.timing.last(), paced, certain_end(found.portfolios)),
         }
 
     def _completion(self, accepted: Accepted) -> datetime | None:
         """When the last message goes: in its slot, when the slowest home's pace lets it, or its portfolio has a place;
-        None where not known."""
+        None where the pace of a home is not known."""
         run = accepted.run
         paced = self.standings.end_of(run.homes, run.run_id, self.clock.now(), run.producer)
-        return _last(accepted.timing.last(), paced, certain_end(_portfolios(accepted)))
+        return core.completion(accepted.timing.last(), paced, certain_end(_portfolios(accepted)))
 
 
 def _portfolios(accepted: Accepted) -> tuple[Forecast, ...]:
     return () if accepted.resolution is None else accepted.resolution.portfolios
-
-
-def _last(slot: datetime | None, paced: datetime | None, placed: datetime | None) -> datetime | None:
-    return core.later(core.later(slot, paced), placed)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from harkara.ingestion.core import (
 )
 from harkara.ingestion.requests import MOST_RUN_ROWS, AudienceEntry, AudienceFilters, BatchRequest, RunRequest
 from harkara.ingestion.resolution import Resolution, content_hash
+from harkara.ingestion.zones import Guesses
 from harkara.policy.clearance import country_of
 from harkara.policy.governance import Governance
 
@@ -87,10 +88,11 @@ class RunPlan:
     governance: Governance
     pepper: bytes
     senders: dict[str, tuple[Sender, ...]]
+    guesses: Guesses = field(default_factory=Guesses)
 
     def frozen(self, row: Row) -> Frozen | list[Fault] | None:
         """The row as an intent with its home, or everything that is wrong with it; None: the filters leave it out."""
-        entry = parse_row(row)
+        entry = parse_row(row, self.guesses)
         if isinstance(entry, list):
             return entry
         if not chosen(self.run.filters, entry, self.run):

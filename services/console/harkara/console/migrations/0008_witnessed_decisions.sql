@@ -1,7 +1,2 @@
 -- Which audit record witnesses an event's decision: its hash covers it. Decisions of before have none.
 ALTER TABLE message_events ADD COLUMN witness text;
-CREATE INDEX message_events_witness ON message_events (witness) WHERE witness IS NOT NULL;
-CREATE INDEX message_events_unwitnessed ON message_events (event_id) WHERE witness IS NULL AND event ? 'decision';
-
--- The newest policy of each service: one that is taken up again without a change between is no news.
-CREATE INDEX audit_policies ON audit (actor, at DESC) WHERE action = 'policy_applied';
