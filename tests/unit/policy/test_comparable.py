@@ -56,11 +56,11 @@ def of_before(decision: Decision, *fields: str) -> Decision:
     return decision.model_copy(update={"inputs": inputs})
 
 
-def capped(then: Governance, ago_hours: float = 1) -> Decision:
-    """The lane's refusal of a message by the policy's cap."""
+def capped(then: Governance, ago_hours: float = 1, earlier: int = 1) -> Decision:
+    """The lane's refusal of a message by the policy's cap, after so many others."""
     at = NOW.timestamp()
-    contact = Contact("m-earlier", at - ago_hours * 3600, "utility")
-    refusal = refusal_of(rules_of(then.compliance), "utility", "", [contact], at, 0.0)
+    before = [Contact(f"m-earlier-{each}", at - ago_hours * 3600, "utility") for each in range(earlier)]
+    refusal = refusal_of(rules_of(then.compliance), "utility", "", before, at, 0.0)
     assert refusal is not None
     return contact_decision(refusal, "utility", PERSON, "", then.version, at, 0.0)
 
@@ -180,6 +180,16 @@ def test_of_a_number_that_the_sender_did_not_have_nothing_is_known() -> None:
     assert counts(compared(gone, kept))[1] == {("routing", "routed", "rejected: unknown_home"): 1}
 
 
+@pytest.mark.req("B11")
+def test_a_number_that_the_sender_had_by_the_policy_of_its_time_is_known() -> None:
+    then = policy()
+    refused = of_before(routing(then, home="advisors", content=TEXT), "numbers")
+    assert refused.verdict["code"] == "window_closed"
+    wider = policy(routing={"window_margin_minutes": 20, "quiet_hours": {"utility": "none"}})
+    assert counts(compared(wider, refused, on_record=(then,))) == (1, {}, {}, 0)
+    assert counts(compared(wider, refused))[2] == {("routing", comparable.NUMBERS): 1}, "that policy is not known here"
+
+
 @pytest.mark.req("B11", "CMP-15", "DX-3")
 def test_what_a_new_cap_would_count_was_not_kept() -> None:
     """A message that passed has no decision on its contacts, since there was no rule on them or another one."""
@@ -243,6 +253,65 @@ def test_a_refusal_by_a_cap_is_taken_back_only_where_all_that_counts_is_known(
     if caps and expected == "goes" and caps[0]["purpose"] == "utility":
         blind = compared(complying(frequency_caps=caps), capped(CAPPED))
         assert counts(blind)[2] == unknown, "which cap it was is not known without its policy"
+
+
+@pytest.mark.req("B11", "CMP-15")
+@pytest.mark.parametrize(("earlier", "known"), [(99, True), (100, False), (101, False)])
+def test_of_a_refusal_that_kept_all_it_may_others_may_have_counted_too(earlier: int, known: bool) -> None:
+    then, new = (
+        complying(frequency_caps=[{"purpose": "utility", "most": 99, "per_hours": hours}]) for hours in (24, 0.5)
+    )
+    found = compared(new, capped(then, earlier=earlier), on_record=(then,))
+    assert found.not_comparable == ({} if known else {("contact", comparable.CONTACTS): 1})
+
+
+@pytest.mark.req("B11", "CMP-15")
+def test_whether_the_same_was_said_before_is_known_only_of_the_contacts_that_counted() -> None:
+    told, others = (
+        complying(duplicate_content={"within_hours": 1, "purposes": [each]}) for each in ("utility", "marketing")
+    )
+    assert counts(compared(told, capped(CAPPED), on_record=(CAPPED,)))[2] == {("contact", comparable.CONTACTS): 1}
+    assert counts(compared(others, capped(CAPPED), on_record=(CAPPED,)))[1:3] == (
+        {("contact", "cancelled: frequency_cap", "goes"): 1}, {},
+    )  # fmt: skip
+    assert counts(compared(others, clearance(), routing())) == (2, {}, {}, 0), "a rule that is about other messages"
+
+
+@pytest.mark.req("B11", "CMP-15")
+def test_a_cap_that_is_new_says_nothing_of_a_message_that_was_refused_anyway() -> None:
+    assert counts(compared(CAPPED, clearance(sender="nobody"))) == (1, {}, {}, 0)
+
+
+@pytest.mark.req("B11", "CMP-15")
+def test_what_a_cap_would_count_is_not_known_of_a_message_that_said_the_same() -> None:
+    """Its refusal keeps the one contact that said it, whatever the cap would have counted besides."""
+    then = complying(duplicate_content={"within_hours": 24, "purposes": ["utility"]})
+    at = NOW.timestamp()
+    earlier = Contact("m-earlier", at - 3600, "utility", "the mark")
+    refusal = refusal_of(rules_of(then.compliance), "utility", "the mark", [earlier], at, 0.0)
+    assert refusal is not None
+    kept = contact_decision(refusal, "utility", PERSON, "the mark", then.version, at, 0.0)
+    twice = complying(frequency_caps=[{"purpose": "utility", "most": 2, "per_hours": 1}])
+    assert counts(compared(twice, kept, on_record=(then,))) == (0, {}, {("contact", comparable.CONTACTS): 1}, 0)
+
+
+@pytest.mark.req("B11", "CMP-15")
+def test_what_is_refused_by_what_was_kept_is_refused_whatever_else_there_was() -> None:
+    caps = [{"purpose": "utility", "most": most, "per_hours": most * 24} for most in (1, 2)]
+    new = complying(frequency_caps=caps, duplicate_content={"within_hours": 1, "purposes": ["utility"]})
+    assert counts(compared(new, capped(CAPPED), on_record=(CAPPED,))) == (1, {}, {}, 0)
+
+
+@pytest.mark.req("B11", "CMP-15")
+def test_under_its_own_policy_a_message_that_passed_a_cap_passes_it_though_that_policy_is_not_on_record() -> None:
+    assert counts(compared(CAPPED, clearance(CAPPED), routing(CAPPED))) == (2, {}, {}, 0)
+
+
+@pytest.mark.req("B11")
+def test_what_the_lane_looks_at_besides_contacts_is_all_kept() -> None:
+    held = clearance().model_copy(update={"step": "lane", "inputs": {}})
+    assert comparable.not_kept(held, CAPPED, None) is None
+    assert comparable.contacts_not_kept(held, CAPPED, None) is None
 
 
 @pytest.mark.req("B11")

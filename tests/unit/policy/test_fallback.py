@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +16,9 @@ from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.template_state import TemplateParameters, TemplateState
 from harkara.policy.clearance import Question, Rejected, decide
 from harkara.policy.explain import decided_again
-from harkara.policy.fallback import decide_fallback, plan_fallback, told
+from harkara.policy.fallback import chosen_again, decide_fallback, kept_with, plan_fallback, told, verdict_with
 from harkara.policy.resolve import resolve
-from harkara.policy.routing import Surroundings, plan
+from harkara.policy.routing import Planned, Surroundings, decision_of, plan
 from harkara.runtime.kafka import Output
 from harkara.window_router import core
 from tests.unit.policy.cases import ALONE, NOW, PERSON, TEMPLATE, TEXT, cleared, intent, policy
@@ -102,6 +103,19 @@ def test_the_order_carries_it() -> None:
     assert [each["form"] for each in step.decision.verdict["fallback"]["plan"]] == ["session"]
     assert decided_again(step.decision, policy()).same
     assert DispatchOrder.model_validate(order.model_dump(mode="json", exclude_none=True)) == order
+
+
+@pytest.mark.req("RTW-7", "B11")
+def test_of_a_message_without_one_the_routing_is_kept_as_it_is() -> None:
+    planned = plan(cleared(home=ALONE), policy(), CLOSED, NOW)
+    kept = decision_of(planned, policy().version, NOW)
+    assert kept is not None and isinstance(planned, Planned)
+    assert kept_with(kept, None) == kept
+    assert kept_with(None, planned) is None, "of a routing that was made of nothing no fallback is kept either"
+    assert kept_with(kept, replace(planned, facts=None)) == kept, "nor one that was made of nothing"
+    assert chosen_again(kept.inputs, policy(), NOW) is None
+    assert verdict_with(kept.verdict, None) == kept.verdict
+    assert decided_again(kept, policy()).same
 
 
 @pytest.mark.req("RTW-7", "ING-17")

@@ -111,15 +111,17 @@ def test_what_is_made_up_for_is_no_heap() -> None:
     assert sum(at >= 10.12 for at in noted) == pytest.approx(40, abs=2), "at twice its rate"
 
 
-def test_a_pause_is_not_made_up_for() -> None:
+@pytest.mark.parametrize("pause", [1.0, 1.5, 10.0])
+def test_a_pause_is_not_made_up_for(pause: float) -> None:
     pace = paced(NUMBER, Limits(per_second=1000))
     pace.note(10.0)
+    again = 10.0 + pause
     noted = list[float]()
-    while (at := max(20.0, pace.next_at())) <= 21.0:
+    while (at := max(again, pace.next_at())) <= again + 1.0:
         pace.note(at)
         noted.append(at)
     assert len(noted) <= 1001
-    assert sum(at < 20.5 for at in noted) <= 551, "evenly, but for what one commit leaves"
+    assert sum(at < again + 0.5 for at in noted) <= 551, "evenly, but for what one commit leaves"
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.3), st.floats(0, 0.2)), min_size=1, max_size=60), st.integers(1, 20))

@@ -6,9 +6,10 @@ from math import sqrt
 
 import pytest
 
-from harkara.policy.pacing import AHEAD_SECONDS, Limits, next_fraction, paced, rests_of
+from harkara.policy.pacing import AHEAD_SECONDS, Limits, Pace, next_fraction, paced, rests_of
 
 ONE = "100000000000011"
+START = 1_800_000_000.0  # a whole minute
 
 
 def test_fractions_are_those_of_splitmix64() -> None:
@@ -72,3 +73,52 @@ def test_rests_cost_three_hundredths_of_the_rate_and_make_gaps_uneven_enough(
     rest, rest_squared = chance * longest / 2, chance * longest**2 / 3
     assert mean + rest == pytest.approx(1.03 * forced)
     assert sqrt(variance + rest_squared - rest**2) / (mean + rest) == pytest.approx(variation + 0.08)
+
+
+def test_a_number_that_only_its_minute_slows_rests_after_every_call() -> None:
+    """Rests even between 0 and 2 * 3.09 s vary by 0.577 of their mean, which is more than 0.4 and the margin: a rest
+    that is longer and rarer is not needed."""
+    assert rests_of(Limits(per_minute=20, gap_variation=0.4)) == pytest.approx((1.0, 6.18))
+
+
+def test_a_delay_is_drawn_from_the_number_and_the_microsecond() -> None:
+    """So whoever owns the number next, by whatever version, waits as its last owner would have."""
+    seed, jitter = next_fraction(7 ^ 1_800_000_000_250_000)
+    _, draw = next_fraction(seed)
+    limits = Limits(base_delay_seconds=2.0, max_jitter_seconds=1.5)
+    ordinary = 2.0 + 1.5 * jitter
+    for chance, rest in ((0.0, 0.0), (draw, 0.0), (2 * draw, 5.0)):
+        pace = Pace(limits, 7, rests=(chance, 10.0))
+        assert pace.gap_after(START + 0.25) == pytest.approx(ordinary + rest), "a draw below the chance is a rest"
+
+
+def test_each_limit_has_its_window() -> None:
+    limits = Limits(per_second=4, per_minute=3, per_hour=2, per_day=1)
+    assert limits.windows() == ((4, 1.0), (3, 60.0), (2, 3600.0), (1, 86_400.0))
+    assert Limits(per_minute=3, per_hour=0).windows() == ((3, 60.0),)
+
+
+@pytest.mark.parametrize(
+    ("limits", "media", "waits"),
+    [
+        (Limits(per_minute=1), False, 60.0),
+        (Limits(per_hour=1), False, 3660.0),
+        (Limits(per_day=1), False, 86_460.0),
+        (Limits(media_per_hour=1), True, 3660.0),
+    ],
+)
+def test_a_full_window_is_waited_for_to_the_second(limits: Limits, media: bool, waits: float) -> None:
+    """An hour and a day count per minute: a call leaves them when its whole minute does."""
+    pace = paced(ONE, limits)
+    pace.note(START, media)
+    assert pace.next_at(media) == START + waits
+
+
+def test_media_are_counted_for_an_hour_and_calls_for_a_day() -> None:
+    pace = paced(ONE, Limits())
+    pace.note(START, media=True)
+    for hours, tally in ((1, pace.media), (24, pace.day)):
+        tally.reach(START + hours * 3600.0 + 59.0)
+        assert tally.total == 1
+        tally.reach(START + hours * 3600.0 + 60.0)
+        assert tally.total == 0

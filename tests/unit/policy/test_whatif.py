@@ -10,6 +10,8 @@ import pytest
 
 from harkara.contracts.event import Decision
 from harkara.policy.clearance import Question, decide, inputs_of
+from harkara.policy.contacts import Contact, refusal_of, rules_of
+from harkara.policy.contacts import decision_of as contact_decision
 from harkara.policy.explain import decided_again
 from harkara.policy.governance import Governance
 from harkara.policy.routing import Surroundings, decision_of, plan
@@ -140,6 +142,38 @@ def test_what_this_version_cannot_read_is_counted_and_nothing_else() -> None:
     assert again.unreadable == "this version cannot read what was kept of it: 1 fields do not fit"
 
 
+def test_what_its_own_policy_cannot_read_is_no_difference() -> None:
+    assert counts(compared(policy(), ("m-1", unreadable()))) == (1, 0, 1, 0, {})
+
+
+def test_of_one_hops_decisions_the_first_that_differs_counts() -> None:
+    """In the order in which they were made: after a refusal nothing would have been asked again."""
+    refused = {("routing", "routed", "rejected: window_closed"): 1}
+    other = routing(content=_template())
+    assert counts(compared(WIDE, ("m-1", routing()), ("m-1", other))) == (2, 0, 0, 1, refused)
+    assert counts(compared(WIDE, ("m-1", other), ("m-1", routing()))) == (2, 1, 0, 0, refused)
+
+
+@pytest.mark.req("B11", "DX-3")
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_routing_comes_before_its_lane_in_any_order(order: tuple[int, ...]) -> None:
+    """The clearance is the same; the routing is another; what the lane would say is moot. Shown is the routing."""
+    kept = clearance(), routing(), _refused_by_a_cap()
+    found = compared(WIDE, *(("m-1", kept[place]) for place in order))
+    assert counts(found) == (3, 1, 0, 1, {("routing", "routed", "rejected: window_closed"): 1})
+    assert [each.decision for each in found.shown] == [kept[1]]
+
+
+def test_a_difference_is_not_shown_any_more_once_an_earlier_hop_cannot_be_compared() -> None:
+    new = policy(compliance={"consent_mode": "opt_out", "allowed_countries": ["IN"]}, routing=WIDE.routing.model_dump())
+    before = clearance()
+    inputs = {name: value for name, value in before.inputs.items() if name != "country"}
+    found = compared(new, ("m-1", routing()))
+    assert len(found.shown) == 1
+    found.add("m-1", before.model_copy(update={"inputs": inputs}))
+    assert (found.shown, found.kinds, found.moot, found.not_comparable.total()) == ([], {}, 1, 1)
+
+
 def test_only_so_many_differences_are_kept_and_all_are_counted() -> None:
     kept = clearance()
     found = compared(EXPLICIT, *((f"m-{number}", kept) for number in range(MOST_SHOWN + 1)))
@@ -148,6 +182,22 @@ def test_only_so_many_differences_are_kept_and_all_are_counted() -> None:
 
 def _template() -> dict[str, Any]:
     return {"type": "template", "name": "daily_advice", "language": "en", "body": ["Asha"]}
+
+
+def _refused_by_a_cap() -> Decision:
+    """The lane's refusal by a cap that there is no more."""
+    then = policy(
+        compliance={
+            "consent_mode": "opt_out",
+            "frequency_caps": [{"purpose": "utility", "most": 1, "per_hours": 24}],
+        }
+    )
+    at = NOW.timestamp()
+    refusal = refusal_of(
+        rules_of(then.compliance), "utility", "", [Contact("m-earlier", at - 60.0, "utility")], at, 0.0
+    )
+    assert refusal is not None
+    return contact_decision(refusal, "utility", PERSON, "", then.version, at, 0.0)
 
 
 def _halved() -> Governance:

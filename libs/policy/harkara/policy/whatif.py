@@ -43,8 +43,8 @@ class _Noted(NamedTuple):
 
     hop: int
     found: Found
-    contact: bool = False
-    unless_contact: Found | None = None
+    contact: bool
+    unless_contact: Found | None
 
 
 @dataclass(frozen=True, slots=True)
