@@ -45,6 +45,8 @@ wabas:
     templates:
       - {{name: daily_update, language: en, body: "Good morning {{{{1}}}}."}}
       - {{name: weekly_update, language: en, body: "This week, {{{{1}}}}."}}
+      - {{name: festival_offer, language: en, category: MARKETING, body: "An offer for {{{{1}}}}."}}
+      - {{name: festival_offer, language: hi, category: MARKETING, body: "{{{{1}}}} के लिए।", quality: GREEN}}
 """
 WORLD_NUMBER = (
     '      - {{phone_number_id: "{id}", display_phone_number: "+91 99999 009{index:02}", token: EAATEST-{id}}}'

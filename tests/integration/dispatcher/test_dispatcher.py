@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from harkara.contracts.partition import partition_for
 from harkara.contracts.persons import PersonAlias, alias_record_key
 from harkara.contracts.topics import (
     CONSENT_STATE,
+    DISPATCH_JOURNAL,
     DISPATCH_ORDERS,
     NUMBER_EVENTS,
     NUMBER_STATE,
     PERSON_IDENTITIES,
     QUEUE_STATE,
 )
+from harkara.dispatcher.journal import EMITTED
+from harkara.dispatcher.lane import LAZY_COMMIT_SECONDS
 from tests.integration.dispatcher.stack import (
     NUMBERS,
     ONE,
@@ -48,6 +52,30 @@ async def test_an_order_is_accepted_once_and_every_step_is_told(
         assert set(state["first_seen"]) == {"queued", "attempting", "submitted"}
         assert state["phone_number_id"] == ONE
         assert state["wamid"] in {entry["wamid"] for entry in await made.ledger()}
+
+
+@pytest.mark.req("DSP-1")
+async def test_a_lane_with_nothing_to_do_writes_nothing(
+    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    """The mark of what was emitted is an entry too, and asks for no other mark."""
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path) as made:
+        await made.dispatcher()
+        journal = made.settings.kafka.topic(DISPATCH_JOURNAL)
+        await made.send([order("message-1")])
+        await eventually(lambda: made.all_are(["message-1"], "submitted"))
+
+        async def written() -> list[bytes | None]:
+            return [record.key for record in await read_all(kafka_bootstrap, journal)]
+
+        async def is_marked() -> bool:
+            return (await written())[-1] == EMITTED.encode()
+
+        await eventually(is_marked)
+        await asyncio.sleep(1.5 * LAZY_COMMIT_SECONDS)  # what that mark's own round left
+        before = await written()
+        await asyncio.sleep(3 * LAZY_COMMIT_SECONDS)
+        assert await written() == before
 
 
 async def test_what_is_no_order_is_quarantined_and_blocks_nothing(

@@ -9,7 +9,7 @@ import pytest
 from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import NUMBER_EVENTS
 from tests.integration.dispatcher.stack import NUMBERS, ONE, PARTITIONS, POOLED, Stack, free_port, order, stack
-from tests.integration.dispatcher.test_fallback import SECRET, fate, ingestion
+from tests.integration.dispatcher.webhooks import fate, ingestion, webhooks_to
 from tests.support.wait import eventually
 
 CANNOT_PAY = 131042
@@ -29,13 +29,8 @@ async def test_a_number_that_cannot_pay_burns_no_queue_and_stops_its_account_in_
     kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     port = free_port()
-    scenario = {
-        "HARKARA_SIM_WEBHOOK_URL": f"http://127.0.0.1:{port}/webhooks/meta",
-        "HARKARA_SIM_APP_SECRET": SECRET,
-        "HARKARA_SIM_WINDOW": "off",
-    }
     assert partition_for(ONE, PARTITIONS) != partition_for(NUMBERS[POOLED], PARTITIONS)
-    async with stack(kafka_bootstrap, topic_prefix, tmp_path, **scenario) as made:
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path, **webhooks_to(port)) as made:
         path = made.folder / "governance.yaml"
         text = path.read_text("utf-8").replace("    token_env:", "    profile: slow\n    token_env:")
         path.write_text(f"{text}\nprofiles: {{slow: {{per_second: {PER_SECOND}}}}}\n", "utf-8")

@@ -6,36 +6,16 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from harkara.contracts.intents import Candidate, FallbackPlan, Text
 from harkara.contracts.topics import MESSAGE_LIFECYCLE
 from tests.integration.dispatcher.stack import ONE, TWO, Stack, free_port, order, stack
+from tests.integration.dispatcher.webhooks import fate, ingestion, webhooks_to
 from tests.support.wait import eventually
 
-SECRET = "the app secret of this test"
 BETWEEN_CALLS_MS = 5000
 """So long the second call waits for its number's pace: long enough to be killed in."""
-
-
-async def ingestion(made: Stack, port: int) -> None:
-    """The webhook edge and the normaliser, at this port."""
-    secrets = {"HARKARA_APP_SECRETS": SECRET, "HARKARA_VERIFY_TOKEN": "verify"}
-    folder = {
-        "HARKARA_DATA_DIR": str(made.folder / "ingestion"),
-        "HARKARA_API_KEYS_FILE": str(made.folder / "keys.yaml"),
-    }
-    (made.folder / "keys.yaml").write_text("keys: []\n", "utf-8")
-    started = await made.start("ingestion", "ingestion-0", HARKARA_HTTP_PORT=str(port), **secrets, **folder)
-    started.port = port
-    await eventually(started.ready, timeout_seconds=60)
-
-
-async def fate(made: Stack, number: str, name: str) -> None:
-    """What becomes of every message of that number from now on."""
-    async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{made.graph_port}") as http:
-        (await http.post(f"/_simulator/numbers/{number}", json={"fate": name})).raise_for_status()
 
 
 def slow_down(made: Stack) -> None:
@@ -55,12 +35,7 @@ async def test_the_other_content_goes_once_over_a_kill_between_the_failure_and_i
     kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     port = free_port()
-    scenario = {
-        "HARKARA_SIM_WEBHOOK_URL": f"http://127.0.0.1:{port}/webhooks/meta",
-        "HARKARA_SIM_APP_SECRET": SECRET,
-        "HARKARA_SIM_WINDOW": "off",
-    }
-    async with stack(kafka_bootstrap, topic_prefix, tmp_path, **scenario) as made:
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path, **webhooks_to(port)) as made:
         slow_down(made)
         await ingestion(made, port)
         await fate(made, ONE, "failed_131053")

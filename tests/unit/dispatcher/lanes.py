@@ -22,7 +22,7 @@ from harkara.dispatcher.core import (
 from harkara.dispatcher.evidence import take_echo
 from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.holds import hold_barred
-from harkara.dispatcher.journal import Entry, decoded, encoded
+from harkara.dispatcher.journal import Entry, decoded, encoded, to_the_microsecond
 from harkara.dispatcher.plan import DispatchPolicy, NumberFacts, Surroundings
 from harkara.dispatcher.projection import Emission, implied
 from harkara.dispatcher.scribe import Scribe
@@ -133,7 +133,7 @@ class HandDriven:
 
     def round(self, seconds: float = 0.0) -> list[Message]:
         """Time passes, then a round: what is due, what waits, what may be called."""
-        self.now += seconds
+        self.now = to_the_microsecond(self.now + seconds)  # as a lane's clock
         self.write(lambda scribe: tick(scribe, self.around))
         while self.state.unplaced:
             self.write(lambda scribe: place_waiting(scribe, self.around))

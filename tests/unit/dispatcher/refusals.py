@@ -12,7 +12,7 @@ from harkara.contracts.portfolios import PortfolioLease
 from harkara.contracts.template_state import TemplateStatus
 from harkara.dispatcher.horizon import HORIZON_SECONDS
 from harkara.dispatcher.wordings import TemplateWord
-from harkara.graph_api.outcome import NotSent
+from harkara.graph_api.outcome import Accepted, NotSent
 from harkara.policy.template_values import Taken
 from tests.unit.dispatcher.lanes import HOME, ONE, START, THREE, TIMEOUT, HandDriven, iso, order, refused
 
@@ -105,6 +105,13 @@ def _template(
         return _order(lane)
 
     return made
+
+
+def _assessed() -> HandDriven:
+    """Meta took a message of the template and holds it."""
+    lane = _order(HandDriven(), message_id="message-0")
+    lane.answer(Accepted("wamid.0", message_status="held_for_quality_assessment"), "message-0")
+    return _order(lane)
 
 
 def _edited() -> HandDriven:
@@ -221,6 +228,7 @@ WAYS_THERE: dict[str, Callable[[], HandDriven]] = {
     ),
     "portfolio_unanswered": _portfolio({}, 3.0),
     "template_paused": _template("PAUSED", until=START + HOUR),
+    "template_in_assessment": _assessed,
     "template_in_review": _template("IN_APPEAL"),
     "template_not_approved": _template("REJECTED"),
     "template_recategorised": _template("APPROVED", "MARKETING"),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from harkara.dispatcher.journal import instant
 from harkara.dispatcher.lane_clock import MOST_READINGS, READING_SECONDS, STEP_SECONDS, LaneClock, scribe_now
 from harkara.dispatcher.rebase import SET_BACK_SECONDS
 from harkara.graph_api.outcome import NotSent
@@ -50,6 +51,20 @@ class TestSilence:
         assert len(lane.attempts) == 3, "the minute is full still: the step freed nothing"
         lane.round(3.0)
         assert len(lane.attempts) == 4, "and is over when it would have been"
+
+    @given(st.floats(-400 * DAY, 400 * DAY))
+    def test_what_explains_a_decision_stays_to_the_microsecond(self, step: float) -> None:
+        """Else a hold of which a fraction of a microsecond was left is over when the decision is made again."""
+        lane = HandDriven()
+        lane.take(order("m1", life=1000 * DAY), order("m2", life=1000 * DAY))
+        lane.answer(refused(132015), "m1")
+        lane.answer(refused(131016, 500), "m2")
+        clock_is_set(lane, step)
+        (hold,), message = lane.state.holds.values(), lane.state.messages["m2"]
+        assert message.status == "retrying"
+        assert hold.until is not None and message.until is not None
+        for at in (hold.until, hold.at, message.until):
+            assert at == instant(at).timestamp()
 
     def test_a_number_that_was_paused_goes_on_when_its_pause_is_over(self) -> None:
         lane = HandDriven()

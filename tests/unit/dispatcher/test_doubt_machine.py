@@ -31,6 +31,7 @@ SPENDING: tuple[Outcome, ...] = (refused(131016, 500), refused(131056))
 OUTCOMES: list[Outcome] = [
     Accepted("wamid.A"), InDoubt("timeout"), InDoubt("http_5xx"), NotSent("lease"), NotSent("connect"), HALTING, WINDOW,
     refused(131026), refused(132015), refused(131048), *SPENDING,
+    Accepted("wamid.A", message_status="held_for_quality_assessment"),
 ]  # fmt: skip
 
 OFTEN: list[Outcome] = [Accepted("wamid.A"), InDoubt("timeout"), NotSent("lease")]

@@ -12,6 +12,7 @@ from tests.unit.dispatcher.lanes import ONE, HandDriven, order
 
 ASSESSED = Accepted("wamid.A", message_status="held_for_quality_assessment")
 PAUSED = Accepted("wamid.A", message_status="paused")
+NAME = "waba-1/daily_update:en"
 OTHER_TEMPLATE = {"type": "template", "name": "weekly_update", "language": "en"}
 
 
@@ -40,15 +41,19 @@ def test_one_that_is_sent_on_has_no_reason_any_more_and_an_ordinary_one_never_ha
 
 
 @pytest.mark.req("B13")
-def test_while_meta_looks_at_the_first_the_others_go_on_until_it_drops_one() -> None:
+def test_what_waits_while_meta_looks_at_the_first_waits_for_the_pause_once_it_is_dropped() -> None:
     lane = two_calls(ASSESSED)
-    assert [each[0] for each in lane.attempts] == ["message-1", "message-2"]
+    assert [each[0] for each in lane.attempts] == ["message-1", "message-3"], "the other template goes"
+    shown = lane.shown()["message-2"]
+    assert (shown["status"], shown["reason"]["code"]) == ("held", "template_in_assessment")
     lane.failed(132015, "message-1", 1)
-    lane.answer(ASSESSED, "message-2")
     lane.take(order("message-4"))
-    assert [each[0] for each in lane.attempts] == ["message-1", "message-2", "message-3"], "the other template goes"
     shown = lane.shown()
-    assert (shown["message-4"]["status"], shown["message-4"]["reason"]["code"]) == ("held", "meta_132015")
+    for each in ("message-2", "message-4"):
+        assert (shown[each]["status"], shown[each]["reason"]["code"]) == ("held", "meta_132015")
+        assert lane.state.messages[each].until == lane.state.holds[("template", NAME)].until
+    lane.echo("message-3", 1)
+    assert lane.state.holds[("template", NAME)].reason == "meta_132015"
 
 
 @pytest.mark.req("B13", "TPL-3")

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import harkara.dispatcher
 from harkara.contracts.event import Decision
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.numbers import NumberEvent
-from harkara.dispatcher.journal import Entry, decoded, encoded
+from harkara.dispatcher.holds import hold
+from harkara.dispatcher.journal import Entry, decoded, encoded, instant
 from harkara.dispatcher.projection import implied
+from harkara.dispatcher.scribe import Scribe
+from harkara.dispatcher.state import LaneState
 from harkara.graph_api.outcome import NotSent
 from harkara.policy import lane as lane_rules
 from harkara.policy.explain import decided_again
@@ -233,3 +238,12 @@ def test_a_number_that_meta_stops_says_by_which_policy() -> None:
     for event in halts:
         assert event.reason is not None
         assert (event.reason.rule, event.reason.policy_version) == ("error_policy", "0123456789ab")
+
+
+@given(st.floats(1.8e9, 1.9e9))
+def test_a_lane_reckons_in_the_times_that_are_kept(at: float) -> None:
+    """Else a hold of which a fraction of a microsecond was left is over when the decision is made again."""
+    scribe = Scribe(LaneState(), at)
+    assert scribe.now == instant(at).timestamp()
+    hold(scribe, "home", "number", "1", "rate_limited", at + 0.123)
+    assert scribe.state.holds["number", "1"].until == instant(at + 0.123).timestamp()

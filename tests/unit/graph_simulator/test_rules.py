@@ -264,6 +264,9 @@ def test_marketing_of_unknown_quality_is_held_after_its_first_messages(pacing: s
     found = [status["status"] for change in platform.changes(2) for status in change["value"].get("statuses", [])]
     assert end in found
     assert platform.code(template="festival_offer") == (132015 if pacing == "drop" else None)
+    if pacing == "release":
+        after = platform.send("+919999910300", template="festival_offer")
+        assert orjson.loads(after.body)["messages"][0]["message_status"] == "accepted"
 
 
 # ---- webhooks --------------------------------------------------------------------------------------------------------

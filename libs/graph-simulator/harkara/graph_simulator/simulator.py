@@ -245,16 +245,20 @@ class Simulator:
         return fate
 
     def _is_paced(self, line: Line, template: TemplateSpec, now: float) -> bool:
-        """Whether the message is held: a marketing template of unknown quality after its first messages."""
+        """Whether the message is held: a marketing template of unknown quality after its first messages. When the first
+        held one is released, people took it well: its quality is known, and nothing more of it is held."""
         scenario = self.scenario
         if template.category != "MARKETING" or template.quality != "UNKNOWN":
             return False
         self._paced[template.id] += 1
         held = self._paced[template.id] > scenario.pacing_after
-        if held and self._paced[template.id] == scenario.pacing_after + 1 and scenario.pacing == "drop":
-            pause = self.templates.pause
+        if held and self._paced[template.id] == scenario.pacing_after + 1:
+            pause, rate = self.templates.pause, self.templates.set_quality
             at = now + scenario.hold_ms / 1000
-            self.agenda.add(at, lambda when: pause(line.waba, template, when, in_pacing=True))
+            if scenario.pacing == "drop":
+                self.agenda.add(at, lambda when: pause(line.waba, template, when, in_pacing=True))
+            else:
+                self.agenda.add(at, lambda when: rate(line.waba, template, "GREEN", when))
         return held
 
     def _window_open(self, line: Line, recipient: str, now: float) -> bool:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from harkara.contracts.consent import ConsentState, Purpose, Standing
+from harkara.contracts.event import Value
 from harkara.contracts.intents import Category, Form
 from harkara.contracts.numbers import Verdict as NumberVerdict
 from harkara.contracts.template_state import TemplateCategory, TemplateStatus
@@ -153,7 +154,7 @@ def gives_up(*, action: str, keeps: bool, spends: bool, reroutes: bool, slows: b
     return action != "retry" or spent >= most
 
 
-class Doubt(NamedTuple):
+class Doubt(Value):
     """Of a message whose time in doubt is over. `quiet`: its call has surely ended; `heard`: statuses come, so one of
     it would have."""
 

@@ -81,6 +81,10 @@ class Unknown(Facts):
     codes = ()
     kind: Literal["of a newer version"]
 
+    def outcome(self, now: float, governance: Governance) -> Outcome | None:
+        """Nothing can be said of it."""
+        return None
+
 
 def decision_of(inputs: Inputs, status: str, code: str, policy_version: str, now: datetime) -> Decision:
     """What is kept of a decision against a message: `inputs` as the lane had them, and what it made of them."""

@@ -6,12 +6,13 @@ A few hundred bytes without a phone number or a text. Each kind of facts puts th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import ClassVar, NamedTuple
 
 from harkara.contracts.consent import ConsentState, Heard, Purpose, PurposeConsent, Standing
 from harkara.contracts.event import Instant, Value
-from harkara.contracts.intents import Category, Form
+from harkara.contracts.intents import Form
 from harkara.policy.governance import Governance
 from harkara.policy.lane import (
     Doubt,
@@ -36,15 +37,15 @@ class Outcome(NamedTuple):
     name: str = ""
 
 
-class Facts(Value):
+class Facts(Value, ABC):
     """What a decision against a message went by. `codes`: the reasons that it can give."""
 
     kind: str
     codes: ClassVar[tuple[str, ...]]
 
+    @abstractmethod
     def outcome(self, now: float, governance: Governance) -> Outcome | None:
         """What becomes of the message; None: nothing speaks against it."""
-        raise NotImplementedError
 
 
 class Cancel(Facts):
@@ -173,37 +174,19 @@ class Refusal(Facts):
         return Outcome("failed_unsent", code, self.error) if over else None
 
 
-class Echoless(Facts):
+class Echoless(Facts, Doubt):
     """A message whose time in doubt is over; `called_at` and `heard_at`: when its call was to start, and the newest
-    status of its account (see `Doubt`)."""
+    status of its account."""
 
     codes = ("no_echo",)
-    category: Category
     called_at: Instant
     heard_at: Instant | None = None
-    duplicate_ok: bool
-    lives: bool
-    quiet: bool
-    resent: bool
-    cancelled: bool
-    spent: int
-    heard: bool
 
     def outcome(self, now: float, governance: Governance) -> Outcome | None:
         """By the `dispatch.in_doubt_policy` and `max_attempts` of the policy."""
         dispatch = governance.dispatch
         resent = {category for category, word in dispatch.in_doubt_policy.items() if word == "resend"}
-        doubt = Doubt(
-            self.category,
-            self.duplicate_ok,
-            self.lives,
-            self.quiet,
-            self.resent,
-            self.cancelled,
-            self.spent,
-            self.heard,
-        )
-        return None if sent_again(doubt, resent, dispatch.max_attempts) else Outcome("unknown", "no_echo")
+        return None if sent_again(self, resent, dispatch.max_attempts) else Outcome("unknown", "no_echo")
 
 
 class Resend(Facts):
@@ -218,8 +201,7 @@ class Resend(Facts):
 
     def outcome(self, now: float, governance: Governance) -> Outcome | None:
         """See `lost_for_resend`."""
-        until = None if self.until is None else self.until.timestamp()
-        lost = lost_for_resend(planned=self.planned, obstacle=self.obstacle, until=until)
+        lost = lost_for_resend(planned=self.planned, obstacle=self.obstacle, until=seconds(self.until))
         return Outcome("unknown", "resend_number_lost") if lost else None
 
 

@@ -63,10 +63,10 @@ class Elsewhere(Facts):
 
 
 class Hold(Facts):
-    """A hold that a refusal of Meta's left: of whom (`scope`: number, template, or pair of number and person), why,
-    since and until when."""
+    """A hold that a refusal of Meta's left, or one of a template that Meta tries out: of whom (`scope`: number,
+    template, or pair of number and person), why, since and until when."""
 
-    codes = ()
+    codes = ("template_in_assessment",)
     scope: str
     target: str
     person_key: str = ""

@@ -73,6 +73,11 @@ DECIDED: dict[str, Told] = {
         "The ledger of its portfolio's messaging limit does not answer (quality-monitor keeps it).", _PORTFOLIOS
     ),
     "template_paused": Told("Meta has paused its template; it goes when the pause ends.", _TEMPLATES),
+    "template_in_assessment": Told(
+        "Meta looks at how people take its template and holds what it has of it; this goes when Meta sends that on, or "
+        "when a message that tries the template, every ten minutes, is taken as usual.",
+        _TEMPLATES,
+    ),
     "template_in_review": Told("Meta reviews its template; it goes when the template is approved again.", _TEMPLATES),
     "template_not_approved": Told("Meta does not let its template be sent any more.", _TEMPLATES),
     "template_recategorised": Told(

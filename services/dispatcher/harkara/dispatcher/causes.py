@@ -133,7 +133,7 @@ def refusal(policy: ErrorPolicy, spent: int) -> Inputs:
 def echoless(doubt: Doubt, heard_at: float, message: Message) -> Inputs:
     """A time in doubt that is over."""
     heard = {"heard_at": _iso(heard_at)} if heard_at else {}
-    return {"kind": "echoless", **doubt._asdict(), "called_at": _iso(message.called_at), **heard}
+    return {"kind": "echoless", **doubt.model_dump(), "called_at": _iso(message.called_at), **heard}
 
 
 def resend(planned: bool, obstacle: str | None, until: float | None, message: Message) -> Inputs:

@@ -42,8 +42,8 @@ def doubt_is_over(scribe: Scribe, around: Surroundings, message: Message) -> Non
     waits until the older call has surely ended, however short the category's time is."""
     quiet_at = message.called_at + quarantine_seconds(around)
     doubt = Doubt(
-        message.category,
-        message.duplicate_ok,
+        category=message.category,
+        duplicate_ok=message.duplicate_ok,
         lives=scribe.now < message.expires_at,
         quiet=scribe.now >= quiet_at,
         resent=message.resent,
@@ -55,7 +55,7 @@ def doubt_is_over(scribe: Scribe, around: Surroundings, message: Message) -> Non
     if sent_again(doubt, policy.resent_categories, policy.max_attempts):
         scribe.step(message, "queued", resent=True, reason="resend_granted")
     elif not doubt.quiet and sent_again(
-        doubt._replace(quiet=True, heard=True), policy.resent_categories, policy.max_attempts
+        doubt.model_copy(update={"quiet": True, "heard": True}), policy.resent_categories, policy.max_attempts
     ):
         scribe.state.put_off(message, quiet_at)
     else:

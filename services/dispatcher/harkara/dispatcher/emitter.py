@@ -8,9 +8,9 @@ it and does not say which it was, so each of these is written once more, alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -53,20 +53,29 @@ class Quarantined:
 
 @dataclass(slots=True)
 class _Batch:
-    """Events written together: done when the last is acknowledged."""
+    """Events written together: done when it is closed and the last is acknowledged. `written` is counted by the loop's
+    thread alone, and `told` by the polling one: no count is changed by both."""
 
     done: asyncio.Future[None]
     loop: asyncio.AbstractEventLoop
-    open: int
+    written: int = 0
+    told: int = 0
+    total: int | None = None
     error: str | None = None
-    closed: bool = field(default=False)
+
+    def close(self) -> asyncio.Future[None]:
+        """Nothing more is written in it."""
+        self.total = self.written
+        if self.told == self.total:
+            self._finish()
+        return self.done
 
     def acknowledged(self, error: KafkaError | None, _: Message) -> None:
         """librdkafka's callback, in the polling thread."""
-        self.open -= 1
         if error is not None:
             self.error = error.name()
-        if self.open == 0:
+        self.told += 1
+        if self.told == self.total:
             self.loop.call_soon_threadsafe(self._finish)
 
     def _finish(self) -> None:
@@ -111,21 +120,35 @@ class Emitter:
 
         Raises RuntimeError before the start; the future raises NotWritten.
         """
-        producer, quarantined = self._producer, list(raw)
-        if producer is None:
-            raise RuntimeError("the emitter has not started")
-        loop = asyncio.get_running_loop()
-        batch = _Batch(loop.create_future(), loop, len(emissions) + len(quarantined))
-        if not batch.open:
-            batch.done.set_result(None)
+        producer, batch = self._begun()
         for emission in emissions:
             self._send(producer, emission, batch)
-        for record in quarantined:
+        for record in raw:
             self._quarantine(producer, record, batch)
-        return batch.done
+            batch.written += 1
+        return batch.close()
+
+    async def write_by_parts(
+        self, parts: Iterable[Sequence[Emission]], pause: Callable[[], Awaitable[None]]
+    ) -> asyncio.Future[None] | None:
+        """As `write`, of one sequence after the other, with a `pause` after each; None: there was nothing to write. All
+        of it is handed over when this ends. The same caller writes nothing else meanwhile, so the order is kept."""
+        producer, batch = self._begun()
+        for emissions in parts:
+            for emission in emissions:
+                self._send(producer, emission, batch)
+            await pause()
+        return batch.close() if batch.written else None
+
+    def _begun(self) -> tuple[Producer, _Batch]:
+        if self._producer is None:
+            raise RuntimeError("the emitter has not started")
+        loop = asyncio.get_running_loop()
+        return self._producer, _Batch(loop.create_future(), loop)
 
     def _send(self, producer: Producer, emission: Emission, batch: _Batch) -> None:
         self._produce(producer, emission, partial(self._told, emission, batch))
+        batch.written += 1
 
     def _produce(
         self, producer: Producer, emission: Emission, told: Callable[[KafkaError | None, Message], None]

@@ -8,6 +8,7 @@ and those that stop a number, an account or a template (`failed_later.py`).
 from __future__ import annotations
 
 from harkara.dispatcher import journal
+from harkara.dispatcher.assessment import end_released
 from harkara.dispatcher.failed_later import FailedLater, hold_failed
 from harkara.dispatcher.fallback import end_submitted, follow, reached_nobody
 from harkara.dispatcher.plan import Surroundings
@@ -40,6 +41,7 @@ def take_echo(
     While a newer attempt's call is under way, what is known of the older one is kept until that call has ended.
     """
     _note_channel(scribe, number, at, failed_code)
+    end_released(scribe, around, message_id, attempt, failed_code)
     if failed_code and number is not None:
         failed = FailedLater(message_id, attempt, number, failed_code, at, person_key)
         hold_failed(scribe, around, failed)

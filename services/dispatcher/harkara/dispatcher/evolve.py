@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from harkara.dispatcher.counted import recall
+from harkara.dispatcher.hold import IN_ASSESSMENT
 from harkara.dispatcher.horizon import HORIZON_SECONDS
 from harkara.dispatcher.journal import NOT_SENT, Entry, message_id_of
 from harkara.dispatcher.message import Course
@@ -155,7 +156,8 @@ def _throttle(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
 
 
 def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
-    """{status, attempt, hash, number, instead_of, refused, ...what the lifecycle event says}"""
+    """{status, attempt, hash, number, instead_of, refused, assessed: the template (as at its account) for which Meta
+    holds it, ...what the lifecycle event says}"""
     message_id = message_id_of(entry.key)
     message = state.messages.get(message_id)
     if message is not None:
@@ -168,6 +170,8 @@ def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         state.taken[message_id] = Taken(entry.home, attempts, data.get("instead_of", 0), data.get("refused", 0))
     if not submitted:
         return
+    if "assessed" in data:
+        _with_meta(state, data["assessed"], message_id, data["attempt"])
     if number is not None:
         state.number(number).count_accepted(entry.at)
         state.touched.add(number)
@@ -178,6 +182,11 @@ def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         )
         if len(state.fallbacks) > MOST_FALLBACKS:
             del state.fallbacks[next(iter(state.fallbacks))]
+
+
+def _with_meta(state: LaneState, template: str, message_id: str, attempt: int) -> None:
+    if state.in_assessment(template):
+        state.holds[("template", template)] = state.holds[("template", template)].took(message_id, attempt)
 
 
 def _seen(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
@@ -222,6 +231,7 @@ def _hold(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     state.holds[(scope, target)] = Hold(data["reason"], data.get("until"), at, told, length)
     state.half_open.discard((scope, target))
     state.probes.pop(target, None)
+    (state.assessed.add if data["reason"] == IN_ASSESSMENT else state.assessed.discard)(target)
     if scope == "number":
         state.touched.add(target)
         state.number(target).trips = data.get("trips", 0)
@@ -328,6 +338,7 @@ def _forget_word(state: LaneState, kind: str, rest: str) -> None:
     match kind:
         case "hold":
             state.holds.pop((what, target), None)
+            state.assessed.discard(target)
             state.half_open.discard((what, target))
             state.probes.pop(target, None)
             if what == "number" and target in state.numbers:

@@ -17,6 +17,7 @@ messages and starts all sharers at the same tag, which can give each at most one
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
@@ -34,7 +35,7 @@ Kinds: TypeAlias = tuple[int, ...]
 
 
 @dataclass(slots=True, eq=False)
-class Sharer:
+class Sharer(ABC):
     """One that shares turns, as long as it has something to send; `tag` is that of its next turn, of equal ones the
     smaller `ticket` goes first. `count`: messages of it that wait. `listed`: by kind, whether it stands in the heap."""
 
@@ -45,9 +46,9 @@ class Sharer:
     count: int = 0
     listed: list[bool] = field(default_factory=lambda: [False, False])
 
+    @abstractmethod
     def has(self, kind: int) -> bool:
         """Whether something of that kind waits; what is stale before it is dropped."""
-        raise NotImplementedError
 
 
 S = TypeVar("S", bound=Sharer)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from harkara.dispatcher import journal
 from harkara.dispatcher.plan import PATIENCE_SECONDS, NumberFacts, Surroundings
+from harkara.dispatcher.probes import wake_account
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import Hold, Message
 from harkara.dispatcher.wordings import at_account
@@ -106,6 +107,8 @@ def _hold_template(scribe: Scribe, around: Surroundings, refusal: Refusal, said:
         until = standing.tried_again_at(said)
     facts |= {"alert": refusal.policy.alert or None, "length": length}
     hold(scribe, refusal.home, "template", target, refusal.policy.reason_code, until, **facts)
+    if standing is not None and standing.in_assessment and not scribe.state.in_assessment(target):
+        wake_account(scribe, around, target)  # who waits for that is told of this, and until when
 
 
 def _hold_numbers(
@@ -194,6 +197,7 @@ def hold(scribe: Scribe, home: str, scope: str, target: str, reason: str, until:
     if since is not None and until is not None and until <= scribe.now:
         return
     standing = state.holds.get((scope, target))
+    until = None if until is None else journal.to_the_microsecond(until)
     data = {"until": until, "reason": reason} | facts
     if standing is not None and (_covers(standing.until, until) or _is_that(standing, reason, since, scribe.now)):
         if not facts.get("others"):

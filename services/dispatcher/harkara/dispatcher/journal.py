@@ -135,6 +135,11 @@ def instant(at: float) -> datetime:
     return datetime.fromtimestamp(at, UTC)
 
 
+def to_the_microsecond(at: float) -> float:
+    """Unix seconds as they are once they were an `instant`: sums and clocks lie fractions of a microsecond beside."""
+    return round(at, 6)
+
+
 def encoded(entry: Entry) -> tuple[bytes | None, Headers]:
     """The record's value and headers: a JournalRecord in CloudEvents binary mode; a tombstone has neither."""
     if entry.data is None:

@@ -17,6 +17,7 @@ from confluent_kafka import Message as Record
 from harkara.contracts.topics import QUEUE_STATE
 from harkara.dispatcher import metrics
 from harkara.dispatcher.barred import Bar, Barred
+from harkara.dispatcher.breath import Breath
 from harkara.dispatcher.calls import Calls
 from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import ROUND, place_waiting, recover, start_calls, take_order, tick
@@ -31,8 +32,9 @@ from harkara.dispatcher.lane_log import Broken, LaneLog
 from harkara.dispatcher.leaving import LEAVE_MARGIN_SECONDS
 from harkara.dispatcher.limits import repace
 from harkara.dispatcher.observe import count_entries, queue_states, show_again, show_lines
+from harkara.dispatcher.outbox import Outbox
 from harkara.dispatcher.plan import Surroundings, last_gate, number_obstacle
-from harkara.dispatcher.projection import Emission, implied
+from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.settle import settle
 from harkara.dispatcher.spending import asks_of
@@ -42,8 +44,6 @@ from harkara.dispatcher.wakeup import next_wake
 from harkara.dispatcher.workshop import Workshop
 
 LAZY_COMMIT_SECONDS = 1.0  # offsets and emitted marks alone: a repeat of them is harmless, a transaction is not free
-EMIT_CHUNK = 5000  # events of a recovery handed to the producer at once
-MOST_UNACKNOWLEDGED = 200  # rounds whose events wait for the broker: three seconds of full load
 
 log = structlog.get_logger()
 
@@ -70,9 +70,8 @@ class Lane:
         self._changed: set[tuple[Callable[[Scribe, Surroundings, str], None], str]] = set()
         self._awake = asyncio.Event()
         self._leaving = self._abandoned = False
-        self._pending: deque[Entry] = deque()
-        self._emitting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._emitted = 0
+        self._breath = Breath(shop.clock)
+        self._outbox = Outbox(shop.emitter, self._breath)
         self._lazy_since: float | None = None
         self._round_at = 0.0
 
@@ -115,15 +114,14 @@ class Lane:
         """Become the owner; the offsets from which the inputs are to be read. Raises Broken, LaneRefused."""
         self._leaving = False
         self.inbox.clear()
-        self._emitting.clear()
+        await self._outbox.stop()
         loop = asyncio.get_running_loop()
         began = self._shop.clock.monotonic()
         offsets, first, scribe = await loop.run_in_executor(self._shop.threads, self._take_over)
         if scribe.entries or first:
             self.inbox.next_offsets = {name: at for name, at in offsets.items() if name not in self._heard}
             await self._commit(scribe.entries)
-        self._pending.extend(scribe.entries)
-        await self._emit_pending()
+        await self._outbox.write_pending(scribe.entries)
         seconds = round(self._shop.clock.monotonic() - began, 3)
         live, seq = len(self.state.messages), self.state.seq
         log.info("lane_taken", partition=self.partition, messages=live, seq=seq, first=first, seconds=seconds)
@@ -150,8 +148,7 @@ class Lane:
         for entry in replay(state, self._log.read()):
             if entry.data is not None and entry.seq > mark:
                 pending.append(entry)
-        self._pending = deque(entry for entry in pending if entry.seq > state.emitted)
-        self._emitted = state.emitted
+        self._outbox.take_over((entry for entry in pending if entry.seq > state.emitted), state.emitted)
         self._revision = -1
         return state
 
@@ -208,14 +205,14 @@ class Lane:
     async def _round(self) -> None:
         if self.calls.failure is not None:
             raise self.calls.failure
-        self._round_at = decided_at = self._shop.clock.monotonic()
+        self._round_at = decided_at = self._breath.start()
         scribe, step = scribe_now(self.state, self._clock)
         if step:
             log.warning("clock_stepped", partition=self.partition, seconds=round(step, 3))
             self._lazy_since = None  # at the worst it waits a second more
-        settled = self._decide(scribe)
+        settled = await self._decide(scribe)
         started = start_calls(scribe, self._shop.around) if self._may_call() else []
-        self._ask_for_places()
+        await self._ask_for_places()
         await self._write_quarantined()
         self._mark_emitted(scribe)
         if not scribe.entries and not self._lazy_is_due():
@@ -230,14 +227,15 @@ class Lane:
             self.calls.start(message, decided_at, lease_until, message.called_at - committed_at)
         for indicator in scribe.indicators:
             self.calls.show(indicator, self._may_show)
-        await self._emit(scribe.entries)
+        await self._outbox.write(scribe.entries, self._told)
 
     def _began(self, message: Message) -> None:
         if message.number is not None:
             self.state.number(message.number).pace.began(message.called_at, self._now())
 
-    def _decide(self, scribe: Scribe) -> bool:
-        """Everything that has arrived; whether outcomes were among it."""
+    async def _decide(self, scribe: Scribe) -> bool:
+        """Everything that has arrived; whether outcomes were among it. Calls may start meanwhile, as they do while a
+        round commits: they are journaled, and what was just decided stands at their gate already."""
         around = self._shop.around
         if self._revision != around.revision:
             self._revision = around.revision
@@ -246,6 +244,7 @@ class Lane:
         while self.calls.settled:
             each = self.calls.settled.popleft()
             settle(scribe, around, each.message_id, each.attempt, each.outcome)
+            await self._breath.take()
         self._barred.write(scribe, around)
         for arrival in self.inbox.take():
             match arrival:
@@ -255,6 +254,7 @@ class Lane:
                     take_command(scribe, around, command)
                 case EchoArrived():
                     self._statuses.take(scribe, around, arrival)
+            await self._breath.take()
         if any(entry.kind == "order" for entry in scribe.entries):
             self._shop.failpoints.reach("after_intake")
         for _ in range(min(len(self._changed), ROUND)):
@@ -279,45 +279,28 @@ class Lane:
         for topic in self.inbox.emptied():
             self._shop.room(topic, self.partition)
 
-    async def _emit(self, entries: list[Entry]) -> None:
-        """Hand the implied events over; acknowledged, they move the mark."""
-        emissions = [emission for entry in entries for emission in implied(entry)]
-        if emissions:
-            future = self._shop.emitter.write(emissions)
-            future.add_done_callback(lambda _: self.wake() if self._leaving else None)
-            self._emitting.append((max(entry.seq for entry in entries), future))
-        if len(self._emitting) > MOST_UNACKNOWLEDGED:
-            await asyncio.wait([self._emitting[0][1]])
+    def _told(self) -> None:
+        if self._leaving:
+            self.wake()
 
-    def _ask_for_places(self) -> None:
+    async def _ask_for_places(self) -> None:
         """Asks are written with the events but move no mark: they are not journaled."""
         if not self.state.places.active:
             return
         asks = asks_of(self.state, self._shop.around, self._now())
         show_lines(self.state)
         if asks and not self._leaving:
-            before = self._emitting[-1][0] if self._emitting else self._emitted
-            self._emitting.append((before, self._shop.emitter.write(asks)))
-
-    async def _emit_pending(self) -> None:
-        """What an earlier owner committed and may not have written; same ids, so a repeat is recognised."""
-        while self._pending:
-            chunk = [self._pending.popleft() for _ in range(min(EMIT_CHUNK, len(self._pending)))]
-            await self._shop.emitter.write([emission for entry in chunk for emission in implied(entry)])
-            self._emitted = max([self._emitted, *(entry.seq for entry in chunk)])
+            await self._outbox.write_unmarked(asks)
 
     def _mark_emitted(self, scribe: Scribe) -> None:
         """The mark rides with other entries, or goes alone once it is a second old. Raises NotWritten."""
-        while self._emitting and self._emitting[0][1].done():
-            seq, future = self._emitting.popleft()
-            future.result()
-            self._emitted = seq
-        if self._emitted > self.state.emitted and (scribe.entries or self._lazy_is_due()):
-            scribe.write(EMITTED, "emitted", f"lane-{self.partition}", {"seq": self._emitted})
+        emitted = self._outbox.look()
+        if emitted > self.state.emitted and (scribe.entries or self._lazy_is_due()):
+            scribe.write(EMITTED, "emitted", f"lane-{self.partition}", {"seq": emitted})
 
     def _lazy_due(self) -> float | None:
         """When offsets or a mark must go alone (Unix seconds); None: nothing of the kind waits."""
-        if not (self.inbox.next_offsets or self._emitting or self._emitted > self.state.emitted):
+        if not (self.inbox.next_offsets or self._outbox.waits or self._outbox.emitted > self.state.emitted):
             self._lazy_since = None
             return None
         if self._lazy_since is None:
@@ -326,7 +309,7 @@ class Lane:
 
     def _lazy_is_due(self) -> bool:
         due = self._lazy_due()
-        waits = bool(self.inbox.next_offsets) or self._emitted > self.state.emitted
+        waits = bool(self.inbox.next_offsets) or self._outbox.emitted > self.state.emitted
         return due is not None and waits and (self._leaving or self._now() >= due)
 
     def _may_call(self) -> bool:
@@ -367,9 +350,9 @@ class Lane:
         if self.calls.under_way:
             await asyncio.wait(self.calls.under_way, timeout=longest)
         await self._round()
-        if self._emitting:
-            await asyncio.wait([future for _, future in self._emitting], timeout=LEAVE_MARGIN_SECONDS)
+        await self._outbox.settle(LEAVE_MARGIN_SECONDS)
         await self._round()
+        await self._outbox.written()
         log.info("lane_left", partition=self.partition, calls_left=len(self.calls.under_way))
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harkara.dispatcher.journal import to_the_microsecond
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import LaneState
 from harkara.runtime.clock import Clock
@@ -21,8 +22,8 @@ class LaneClock:
         self.look()
 
     def now(self) -> float:
-        """Unix seconds."""
-        return self._wall + self._clock.monotonic() - self._monotonic
+        """Unix seconds, as they are kept."""
+        return to_the_microsecond(self._wall + self._clock.monotonic() - self._monotonic)
 
     def look(self) -> float:
         """Read the wall clock; by how many seconds it was set since the last look (negative: back), mostly 0.0."""

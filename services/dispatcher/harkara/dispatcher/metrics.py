@@ -69,6 +69,13 @@ HELD_BY_META = Counter(
     "delivers them within an hour mostly, or refuses them (132015): see the runbook templates.",
     ["phone_number_id", "message_status"],
 )
+ASSESSMENTS = Counter(
+    "harkara_dispatcher_template_assessments_total",
+    "How often a template was held in its lane because Meta took a message of it and holds that while it looks at how "
+    "people take the template (`began`), and how often a message that tried it was held too (`again`: every ten "
+    "minutes). `again` for hours: see the template's quality in WhatsApp Manager, and the runbook templates.",
+    ["word"],
+)
 FALLBACKS = Counter(
     "harkara_dispatcher_fallbacks_total",
     "Fallback contents that went, by Meta's code for the first content; not_delivered: nothing was said in time. "

@@ -12,6 +12,7 @@ from harkara.contracts.topics import Topic
 from harkara.dispatcher import metrics
 from harkara.dispatcher.breaker import BREAKER_STATES, state_of
 from harkara.dispatcher.fallback import STARTED
+from harkara.dispatcher.hold import IN_ASSESSMENT
 from harkara.dispatcher.journal import Data, Entry, message_id_of
 from harkara.dispatcher.plan import Surroundings
 from harkara.dispatcher.projection import Emission
@@ -38,6 +39,9 @@ def count_entries(entries: Iterable[Entry]) -> None:
             metrics.IN_DOUBT_SETTLED.labels("unknown").inc()
         elif entry.kind == "step" and data.get("reason") == "owner_lost":
             metrics.IN_DOUBT.labels("owner_lost").inc()
+        elif entry.kind == "hold" and data["reason"] == IN_ASSESSMENT:
+            metrics.ASSESSMENTS.labels("again" if data.get("again") else "began").inc()
+            log.warning("template_in_assessment", template=entry.key.split("/", 2)[2], again=data.get("again", False))
         elif entry.kind == "throttle":
             number = entry.key.partition("/")[2]
             metrics.CUTS.labels(number).inc()

@@ -278,13 +278,16 @@ def obstacle_of(
 def _template_of(
     state: LaneState, around: Surroundings, message: Message, candidate: Candidate, now: float
 ) -> str | None:
-    """By which template this candidate would go: the message's own, or while that may not go, the first of its other
-    languages that Meta is known to let through."""
+    """By which template this candidate would go: the message's own, or while that may not go, or Meta tries it out, the
+    first of its other languages that Meta is known to let through."""
     own, facts = message.template_key, around.fleet.get(candidate.number)
     if candidate.form == "session":
         return None
     backups = message.traits.backups
-    if not backups or facts is None or _template_obstacle(state, around, message, Go(candidate, own), now) is None:
+    if not backups or facts is None:
+        return own
+    tried_out = state.holds and state.in_assessment(at_account(facts.waba_id, own or ""))
+    if not tried_out and _template_obstacle(state, around, message, Go(candidate, own), now) is None:
         return own
     for each in backups:
         word = around.templates.get(at_account(facts.waba_id, each))

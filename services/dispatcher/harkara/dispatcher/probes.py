@@ -32,15 +32,20 @@ def end_holds(scribe: Scribe, around: Surroundings) -> None:
     state, now = scribe.state, scribe.now
     for key, hold in list(state.holds.items()):  # a handful: numbers, pairs and templates that pause now
         if hold.until is None or hold.until > now:
+            state.half_open.discard(key)  # the clock went back by too little for a step: who waits is woken once more
+            continue
+        if _stays(key, hold, now) and key in state.half_open:
+            if key[0] == "template":
+                _end_probe(scribe, around, key[1])
             continue
         if not _stays(key, hold, now):
             scribe.erase(journal.hold_key(*key))
-        elif key not in state.half_open:
+        else:
             state.half_open.add(key)
             if key[0] == "number":
                 wake_number(state, key[1])
-        elif key[0] == "template":
-            _end_probe(scribe, around, key[1])
+        if hold.in_assessment:  # who waits for it knows of no time
+            wake_account(scribe, around, key[1])
 
 
 def _end_probe(scribe: Scribe, around: Surroundings, template: str) -> None:
@@ -126,9 +131,10 @@ def template_served(scribe: Scribe, around: Surroundings, message: Message) -> N
 
 
 def end_approved(scribe: Scribe, around: Surroundings, template: str) -> None:
-    """A hold that Meta's refusal made ends where the template was approved later."""
+    """A hold that Meta's refusal made ends where the template was approved later. One that Meta tries out is approved
+    all the while."""
     hold, word = scribe.state.holds.get(("template", template)), around.templates.get(template)
-    if hold is not None and word is not None and word.approved and word.status_at > hold.at:
+    if hold is not None and not hold.in_assessment and word is not None and word.approved and word.status_at > hold.at:
         scribe.erase(journal.hold_key("template", template))
 
 

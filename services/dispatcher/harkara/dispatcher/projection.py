@@ -25,6 +25,7 @@ from harkara.contracts.topics import (
     TEMPLATE_EVENTS,
     Topic,
 )
+from harkara.dispatcher.hold import IN_ASSESSMENT
 from harkara.dispatcher.journal import Entry, instant, message_id_of
 from harkara.dispatcher.message import RESEND_LOST
 from harkara.graph_api.errors import policy_for
@@ -180,10 +181,11 @@ def _hold(entry: Entry, data: dict[str, Any]) -> list[Emission]:
 
 
 def _template_event(entry: Entry, data: dict[str, Any]) -> list[Emission]:
-    """So that every lane stops, and the account's list is read. A hold of before accounts were named says nothing."""
+    """So that every lane stops, and the account's list is read. A hold of before accounts were named says nothing, nor
+    does one of a template that Meta tries out: it is what the list says it is."""
     waba_id, _, template = entry.key.split("/", 2)[2].partition("/")
     name, _, language = template.partition(":")
-    if not language:
+    if not language or data["reason"] == IN_ASSESSMENT:
         return []
     version = data.get("policy_version")
     event = TemplateEvent(

@@ -6,14 +6,15 @@ lane writes it down; of one that nobody could notice, between two owners, the jo
 entry lies ahead of the next one. A step forward between two owners cannot be told from time that passed.
 
 What is moved: paces, pairs, holds and what others were told of them, calls that are under way or in doubt, delays
-before a next call, and since when a message is followed that Meta took. What stays is what somebody else said in wall
-time: deadlines, hours, windows, schedules, commands.
+before a next call, and since when a message is followed that Meta took; to the microsecond, what a decision is
+explained by. What stays is what somebody else said in wall time: deadlines, hours, windows, schedules, commands.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from harkara.dispatcher.journal import to_the_microsecond
 from harkara.dispatcher.state import DOUBTFUL, LaneState
 
 SET_BACK_SECONDS = 1.0
@@ -31,7 +32,7 @@ def rebase(state: LaneState, step: float, at: float) -> None:
         state.look_again(number)
     for key, hold in state.holds.items():
         # By whose clock it was said is not known: an older resume must not end it.
-        said_at = min(max(hold.at, hold.at + step), at)
+        said_at = min(max(hold.at, to_the_microsecond(hold.at + step)), at)
         told = {number: _moved(until, step) for number, until in hold.told.items()}
         state.holds[key] = replace(hold, until=_moved(hold.until, step), at=said_at, told=told)
     for channel in state.channels.values():
@@ -44,9 +45,9 @@ def rebase(state: LaneState, step: float, at: float) -> None:
         if doubtful:
             message.course = message.course._replace(called_at=message.course.called_at + step)
         if message.until is not None and (doubtful or message.status == "retrying"):
-            message.until += step
+            message.until = to_the_microsecond(message.until + step)
             state.index(message)
 
 
 def _moved(until: float | None, step: float) -> float | None:
-    return None if until is None else until + step
+    return None if until is None else to_the_microsecond(until + step)

@@ -9,7 +9,7 @@ from harkara.dispatcher import journal
 from harkara.dispatcher.counted import after_end, after_step, of_order
 from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.heard import Indicator
-from harkara.dispatcher.journal import Data, Entry
+from harkara.dispatcher.journal import Data, Entry, to_the_microsecond
 from harkara.dispatcher.places import Draft, Key
 from harkara.dispatcher.state import LaneState, Message
 
@@ -17,13 +17,17 @@ from harkara.dispatcher.state import LaneState, Message
 @dataclass(slots=True)
 class Scribe:
     """Writes entries: numbers them, applies them, keeps them for the commit; `indicators`: to be shown after it;
-    `drafts`: whom the round writes to on whose places."""
+    `drafts`: whom the round writes to on whose places. `now` is to the microsecond, as the times are that are kept of
+    a decision: one that is made again must not find another order of them."""
 
     state: LaneState
     now: float
     entries: list[Entry] = field(default_factory=list)
     indicators: list[Indicator] = field(default_factory=list)
     drafts: dict[Key, Draft] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.now = to_the_microsecond(self.now)
 
     def write(self, key: str, kind: str, home: str, data: Data) -> None:
         """One entry with the lane's next sequence."""

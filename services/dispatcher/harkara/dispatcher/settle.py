@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harkara.dispatcher import causes, journal
+from harkara.dispatcher.assessment import hold_assessed
 from harkara.dispatcher.breaker import note_outcome
 from harkara.dispatcher.core import place
 from harkara.dispatcher.doubt import doubt
@@ -29,8 +30,8 @@ from harkara.policy.pacing import next_fraction
 
 RETRY_JITTER = 0.25
 LONGEST_RETRY_SECONDS = 600.0  # the third call of the slowest curve (132001) comes after ten minutes
-PAUSED = "paused"
-HELD_BY_META = frozenset({"held_for_quality_assessment", PAUSED})
+ASSESSED, PAUSED = "held_for_quality_assessment", "paused"
+HELD_BY_META = frozenset({ASSESSED, PAUSED})
 """What `message_status` says of a message that Meta took and has not sent on (cloud-api 2.4)."""
 TEMPLATE_PAUSED = 132015
 STOPPED_MARKETING = 131050  # the person stopped our marketing messages (Meta): their opt-out, to be recorded
@@ -64,9 +65,12 @@ def settle(scribe: Scribe, around: Surroundings, message_id: str, attempt: int, 
 
 
 def _accepted(scribe: Scribe, around: Surroundings, message: Message, outcome: Accepted) -> None:
-    """Meta has it, and may hold it while it tries its template out (B13); one that it holds for the template is paused
-    says of that what a refused call does: the others wait here."""
-    if outcome.message_status == PAUSED:
+    """Meta has it, and may hold it while it tries its template out, or because the template is paused (B13): then the
+    others wait here, in the second case as after a refused call."""
+    seen, assessed = message.seen, None
+    if outcome.message_status == ASSESSED:
+        assessed = hold_assessed(scribe, around, message)
+    elif outcome.message_status == PAUSED:
         refusal = Refusal(
             message.number or "",
             message.home,
@@ -80,10 +84,10 @@ def _accepted(scribe: Scribe, around: Surroundings, message: Message, outcome: A
         template_served(scribe, around, message)
     if message.number in scribe.state.auth_failures:
         scribe.erase(journal.auth_key(message.number))
-    seen = message.seen
     facts: dict[str, Any] = {"wamid": outcome.wamid, "meta_status": outcome.message_status}
     if outcome.message_status in HELD_BY_META:
         facts |= {"reason": "held_by_meta", "details": {"message_status": outcome.message_status}}
+        facts["assessed"] = assessed
     if seen is not None:
         facts["resent"] = True
     end_accepted(scribe, message, **facts)
@@ -133,7 +137,8 @@ def _refused(scribe: Scribe, around: Surroundings, message: Message, outcome: Re
     elif policy.keeps_message:
         _back_to_its_place(scribe, around, message, policy.reason_code, **facts)
     else:
-        until = scribe.now + _delay_seconds(scribe, policy, spent, outcome.retry_after_seconds)
+        delay = _delay_seconds(scribe, policy, spent, outcome.retry_after_seconds)
+        until = journal.to_the_microsecond(scribe.now + delay)
         if policy.scope in (Scope.NUMBER, Scope.PAIR):
             hold_by_policy(scribe, around, message, outcome, until)
         scribe.step(message, "retrying", until=until, reason=policy.reason_code, **facts)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 from harkara.dispatcher.channels import Channel
+from harkara.dispatcher.hold import Hold
 from harkara.dispatcher.horizon import Horizon
 from harkara.dispatcher.message import (
     DOUBTFUL,
@@ -49,24 +50,6 @@ __all__ = [
     "Taken",
     "due_of",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A number, pair or template sends nothing until `until` (Unix seconds; None: until an operator releases it, after
-    `at`, when what it is for was said). `told`: numbers of other lanes that were told of it, and until when they are
-    held. `length`: of a template, for how many seconds it is held again when it is tried in vain."""
-
-    reason: str
-    until: float | None
-    at: float
-    told: Mapping[str, float | None] = field(default_factory=dict)
-    length: float = 0.0
-
-    def tried_again_at(self, now: float) -> float | None:
-        """When a template that is tried now, in vain, is tried next: whole lengths after `until`, so that who waits for
-        that time need not be told of another one."""
-        return None if self.until is None else self.until + self.length * ((now - self.until) // self.length + 1)
 
 
 NOTHING_HEARD = Channel()
@@ -112,7 +95,7 @@ class LaneState:
     """Everything of one lane. `replaying`: indexes are built once, at the end of the journal. `busy`: numbers with
     something to send, and from when on a look at them is of use (Unix seconds). `accounts`: of each number its account;
     `channels`: by account, what was heard from Meta. `half_open`: holds whose time is over and that stay until a call
-    is served; `probes`: of such templates who tries them."""
+    is served; `probes`: of such templates who tries them. `assessed`: the templates that Meta tries out, by `holds`."""
 
     seq: int = 0
     emitted: int = 0
@@ -124,6 +107,7 @@ class LaneState:
     accounts: dict[str, str] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
+    assessed: set[str] = field(default_factory=set)
     half_open: set[tuple[str, str]] = field(default_factory=set)
     probes: dict[str, Probe] = field(default_factory=dict)
     cancels: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -176,11 +160,17 @@ class LaneState:
         """The hold of a number, pair or template (there: for this message by that number) that stands. A template whose
         hold is over goes by one message until that one is served: for any other it is held for as long again."""
         hold = self.holds.get((scope, target))
-        if hold is None or lasts(hold.until, now):
-            return hold
+        if hold is None:
+            return None
+        if lasts(hold.until, now):
+            return hold.for_others
         if scope != "template" or message is None or self._may_try(target, message, number):
             return None
-        return replace(hold, until=hold.tried_again_at(now))
+        return hold.tried_again(now)
+
+    def in_assessment(self, template: str) -> bool:
+        """Whether Meta tries the template (as at its account) out, as far as this lane knows."""
+        return template in self.assessed
 
     def probe_of(self, template: str) -> Message | None:
         """The message by which a template (as at its account) is tried now: it stands in a queue or is called."""
