@@ -74,6 +74,7 @@ async def test_a_paused_template_holds_only_its_messages_and_a_dearer_one_stops(
         await becomes(made, status="APPROVED", category="UTILITY")
         known = (await states(made))["daily_update"]
         assert known.parameters is not None and known.parameters.body_values == ("1",)
+        assert known.wording == "Good morning {{1}}."
 
         await change(made, {"kind": "status", "status": "PAUSED"}, status="PAUSED")
         await becomes(made, status="PAUSED")

@@ -16,6 +16,7 @@ from harkara.contracts.intents import ClearedIntent, DispatchOrder, SendIntent
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.numbers import NumberState
 from harkara.contracts.partition import partition_for
+from harkara.contracts.template_state import TemplateState
 from harkara.contracts.topics import (
     AUDIT_LOG,
     CLEARED_INTENTS,
@@ -25,6 +26,7 @@ from harkara.contracts.topics import (
     MESSAGE_LIFECYCLE,
     NUMBER_STATE,
     SERVICE_WINDOWS,
+    TEMPLATE_STATE,
     Topic,
 )
 from harkara.contracts.webhooks import ServiceWindow
@@ -143,6 +145,51 @@ async def test_forms_follow_the_windows_and_numbers_their_state(settings: Settin
     assert found["m-fallback"].session is None
     assert plan_of(found["m-template"]) == [(ALONE, "template")]
     assert (await orders(settings, DISPATCH_ORDERS_URGENT)).keys() == {"m-urgent-1"}
+
+
+def template(name: str, wording: str, status: str, category: str) -> tuple[str, str, TemplateState]:
+    now = datetime.now(UTC)
+    fields = {"waba_id": "200000000000001", "name": name, "language": "en", "status": status, "category": category}
+    more = {"wording": wording, "version": 1, "observed_at": now, "updated_at": now}
+    event = TemplateState.model_validate(fields | more)
+    return event.waba_id, event.key, event
+
+
+@pytest.mark.req("CMP-11")
+async def test_a_text_that_repeats_a_template_is_refused_with_its_place_and_leaves_a_record(settings: Settings) -> None:
+    offer = "Dear {{1}}, our festival offer on gold plans ends this Sunday at midnight, so join now and save a lot."
+    piece = "Hi: our festival offer on gold plans ends this Sunday at midnight"
+    notice = "Your statement of {{1}} is ready for you in the app, and nothing else is to be done by you today."
+    await feed(settings, SERVICE_WINDOWS, window(ALONE, ALONE, timedelta(hours=1)))
+    await feed(
+        settings,
+        TEMPLATE_STATE,
+        template("offer", offer, "APPROVED", "MARKETING"),
+        template("notice", notice, "APPROVED", "UTILITY"),
+    )
+    said = {
+        "m-filled-1": offer.replace("{{1}}", "Asha"),
+        "m-piece-1": piece,
+        "m-notice-1": notice.replace("{{1}}", "May"),
+    }
+    wanted = [cleared(each, ALONE, content={"type": "text", "body": body}) for each, body in said.items()]
+    values = cleared("m-values-1", ALONE, content=TEMPLATE | {"body": [piece]})
+    await feed(settings, CLEARED_INTENTS, *wanted, values)
+    async with running(create(settings).components):
+        decided = await until_decided(settings, *said, "m-values-1")
+    refused = "content_repeats_template"
+    assert decided == {"m-filled-1": refused, "m-piece-1": refused, "m-notice-1": "routed", "m-values-1": refused}
+    assert (await orders(settings)).keys() == {"m-notice-1"}
+    told = [MessageLifecycle.model_validate_json(each.value or b"") for each in await read_all(
+        settings.kafka.bootstrap, settings.kafka.topic(MESSAGE_LIFECYCLE)
+    )]  # fmt: skip
+    reasons = {event.message_id: event.reason for event in told if event.reason is not None}
+    piece_reason, value_reason = reasons["m-piece-1"], reasons["m-values-1"]
+    assert piece_reason.details["positions"] == "5" and piece_reason.details["template"] == "offer:en"
+    assert (value_reason.details["field"], value_reason.details["positions"]) == ("body 1", "5")
+    recorded = [each.value or b"" for each in await read_all(settings.kafka.bootstrap, settings.kafka.topic(AUDIT_LOG))]
+    refusals = [each for each in recorded if refused.encode() in each]
+    assert len(refusals) == 3 and not any(b"festival" in each for each in refusals)
 
 
 async def test_a_record_that_is_none_goes_to_the_dlq_and_blocks_nothing(settings: Settings) -> None:

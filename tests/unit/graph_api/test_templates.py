@@ -15,6 +15,7 @@ from harkara.graph_api.templates import (
     parameters_of,
     quality_of,
     status_of,
+    wording_of,
 )
 
 HEADER = {"type": "HEADER", "format": "IMAGE", "example": {"header_handle": ["4::aW1hZ2UvanBlZw==:ARsample"]}}
@@ -80,6 +81,13 @@ def test_the_hash_follows_what_people_see_and_no_example() -> None:
     others = {content_hash(node(HEADER)), content_hash(node(HEADER, BODY, FOOTER)),
               content_hash(node(HEADER, BODY, parameter_format="NAMED"))}  # fmt: skip
     assert first not in others and len(others) == 3
+
+
+@pytest.mark.req("CMP-11")
+def test_the_wording_is_the_bodys_text_with_its_variables_and_of_a_bounded_length() -> None:
+    assert wording_of(node(HEADER, BODY, FOOTER)) == BODY["text"]
+    assert wording_of(node(HEADER, FOOTER)) is None and wording_of(node({"type": "BODY"})) is None
+    assert wording_of(node({"type": "BODY", "text": 5}, {"type": "body", "text": "x" * 1025})) == "x" * 1024
 
 
 def test_metas_words_are_ours_and_a_word_of_the_future_says_nothing() -> None:

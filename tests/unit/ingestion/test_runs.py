@@ -12,7 +12,8 @@ import pytest
 from harkara.contracts.consent import ConsentEvent, advance_consent
 from harkara.contracts.identity import derived_run_id, person_key
 from harkara.contracts.numbers import NumberState
-from harkara.contracts.topics import CONSENT_STATE, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS
+from harkara.contracts.template_state import TemplateState
+from harkara.contracts.topics import CONSENT_STATE, NUMBER_STATE, QUEUE_STATE, SERVICE_WINDOWS, TEMPLATE_STATE
 from harkara.contracts.webhooks import ServiceWindow
 from harkara.ingestion.resolution import MOST_REMEMBERED
 from harkara.policy.governance import Governance
@@ -86,6 +87,27 @@ async def test_preview_precheck_and_send_are_one_answer(running: Running) -> Non
     assert (accepted.verdicts, accepted.policy_version) == (preview["verdicts"], preview["policyVersion"])
     assert len(running.log.on("run-audience")) == 5, "the guard refuses them, by name; nobody vanishes here"
     assert phone(2) not in str(preview) + str(precheck)
+
+
+@pytest.mark.req("ING-17", "CMP-11")
+async def test_a_text_that_repeats_a_dearer_template_is_refused_in_the_preview_as_by_the_router(
+    running: Running,
+) -> None:
+    offer = "Our festival offer on gold plans ends this Sunday at midnight, so join now."
+    told = {"waba_id": "2", "name": "offer", "language": "en", "status": "APPROVED", "category": "MARKETING"}
+    state = TemplateState.model_validate(
+        told | {"version": 1, "wording": f"Dear {{{{1}}}}, {offer}", "observed_at": NOW, "updated_at": NOW}
+    )
+    running.facts.around.apply(TEMPLATE_STATE, state.key, state)
+    for n in (1, 2):
+        write_in(running, n)
+    rows = [{"to": phone(n), "message": body, "category": "service"} for n, body in ((1, f"Hi! {offer}"), (2, "Hi!"))]
+    preview, precheck, _ = await three(running, run(audience=rows))
+    assert preview["verdicts"] == {"refused:content_repeats_template": 1, "session": 1}
+    assert [(row["row"], row["code"], row["rule"]) for row in precheck["rows"]] == [
+        (1, "content_repeats_template", "content")
+    ]
+    assert "offer" in str(precheck["rows"]) and "festival" not in str(precheck["rows"])
 
 
 @pytest.mark.req("ING-17")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harkara.contracts.event import Decision
+from harkara.contracts.template_state import TemplateState
 from harkara.policy import comparable
 from harkara.policy.clearance import Question, decide, inputs_of
 from harkara.policy.contacts import Contact, refusal_of, rules_of
@@ -16,6 +17,7 @@ from harkara.policy.explain import decided_again
 from harkara.policy.governance import Governance
 from harkara.policy.routing import Surroundings, decision_of, plan
 from harkara.policy.whatif import Comparison
+from harkara.policy.wordings import Wordings
 from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, SECOND, TEXT, cleared, intent, number, policy
 
 OTHER_NAME = "fedcba9876543210fedcba9876543210"
@@ -48,6 +50,33 @@ def routing(then: Governance | None = None, at: datetime = NOW, **more: Any) -> 
     kept = decision_of(plan(wanted, then, Surroundings({}, {}), at), then.version, at)
     assert kept is not None
     return kept
+
+
+OFFER = "Our festival offer on gold plans ends this Sunday at midnight, so join now."
+
+
+def said(then: Governance) -> Decision:
+    """Of a text that a dearer template has."""
+    named = {"waba_id": "200000000000001", "name": "offer", "language": "en", "version": 1}
+    told = {"status": "APPROVED", "category": "MARKETING", "wording": OFFER, "observed_at": NOW, "updated_at": NOW}
+    wordings = Wordings()
+    wordings.put("offer", TemplateState.model_validate(named | told))
+    wanted = cleared(home=ALONE, content={"type": "text", "body": OFFER})
+    around = Surroundings({ALONE: NOW - timedelta(hours=1)}, {}, wordings=wordings)
+    kept = decision_of(plan(wanted, then, around, NOW), then.version, NOW)
+    assert kept is not None
+    return kept
+
+
+@pytest.mark.req("CMP-11", "B12")
+def test_other_common_texts_are_compared_only_where_they_cannot_matter() -> None:
+    plain, common = complying(), complying(common_texts=[OFFER])
+    other = complying(common_texts=[OFFER], allowed_countries=["IN"])
+    assert comparable.not_kept(said(plain), common, plain) == comparable.TEXTS, "it may pass now"
+    assert comparable.not_kept(said(common), plain, common) == comparable.TEXTS, "it may be a repeat now"
+    assert comparable.not_kept(said(plain), common, None) == comparable.TEXTS
+    assert comparable.not_kept(said(common), other, common) is None
+    assert comparable.not_kept(said(plain), complying(allowed_countries=["IN"]), plain) is None
 
 
 def of_before(decision: Decision, *fields: str) -> Decision:

@@ -4,6 +4,7 @@ longer than it is open."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -50,10 +51,9 @@ def queue(queued: int, at: datetime = NOW, number: str = NUMBER) -> QueueState:
     )  # fmt: skip
 
 
-def template(version: int) -> TemplateState:
-    return TemplateState(
-        waba_id="2", name="greeting", language="en", version=version, status="APPROVED", observed_at=NOW, updated_at=NOW
-    )
+def template(version: int, **more: Any) -> TemplateState:
+    told = {"waba_id": "2", "name": "greeting", "language": "en", "status": "APPROVED"}
+    return TemplateState.model_validate(told | {"version": version, "observed_at": NOW, "updated_at": NOW} | more)
 
 
 def knowing(*records: tuple[Topic, Event]) -> Known:
@@ -187,3 +187,25 @@ def test_the_next_look_is_at_twice_as_many_as_were_open_at_the_last() -> None:
     assert known.open_windows() == 20_002
     opens(known, range(20_002, 20_003), clock.now)
     assert known.open_windows() == 10_002
+
+
+@pytest.mark.req("CMP-11")
+def test_a_templates_wording_is_the_one_of_its_newest_state_and_goes_with_it() -> None:
+    first = "our festival offer on gold plans ends this Sunday at midnight"
+    second = "our monsoon offer for silver plans began this Tuesday before noon"
+    known = knowing(
+        (TEMPLATE_STATE, template(2, wording=second, category="MARKETING")),
+        (TEMPLATE_STATE, template(1, wording=first, category="MARKETING")),
+    )
+
+    def repeated(text: str) -> bool:
+        wordings = known.around(PERSON, [NUMBER]).wordings
+        assert wordings is not None
+        return wordings.repeats(text, "utility") is not None
+
+    assert repeated(second) and not repeated(first)
+    assert known.around(PERSON, [NUMBER]).templates["2/greeting/en"].wording is None, "it is held once"
+    known.apply(NUMBER_STATE, "2/greeting/en", None)
+    assert repeated(second)
+    known.apply(TEMPLATE_STATE, "2/greeting/en", None)
+    assert not repeated(second) and known.templates == {}

@@ -1,7 +1,8 @@
 """What must not go, does not go, and says why: each case names its requirement row, and the rule that refuses it.
 
-Four tables: what the guard refuses, what the router refuses, what the lane refuses for what went before, and what the
-policy file may not say. Every refusal is made once more from what is kept of it, and must come out the same.
+Five tables: what the guard refuses, what the router refuses, a template's text in other messages, what the lane refuses
+for what went before, and what the policy file may not say. Every refusal is made once more from what is kept of it, and
+must come out the same.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import pytest
 
 from harkara.contracts.event import Decision
 from harkara.contracts.intents import DEFAULT_LIFE, Category
+from harkara.contracts.template_state import TemplateState
 from harkara.policy.clearance import Question, Rejected, Word, decide, inputs_of
 from harkara.policy.contacts import Contact, refusal_of, rules_of
 from harkara.policy.contacts import decision_of as contact_decision
 from harkara.policy.explain import decided_again
 from harkara.policy.governance import load
 from harkara.policy.governance_file import GovernanceError
-from harkara.policy.routing import NoRoute, Surroundings, decision_of, plan
+from harkara.policy.routing import NoRoute, Planned, Surroundings, decision_of, plan
+from harkara.policy.wordings import Wordings
 from tests.unit.policy.cases import ALONE, FIRST, NOW, PERSON, SECOND, TEMPLATE, TEXT, cleared, intent, policy
 from tests.unit.policy.test_governance import VALID
 
@@ -373,6 +376,119 @@ def test_the_router_refuses(case: Unroutable) -> None:
     assert wanted.intent.recipient not in kept.model_dump_json()
 
 
+OFFER = (
+    "Dear {{1}}, our festival offer on gold plans ends this Sunday at midnight, so join now and save {{2}} percent on "
+    "every instalment that you pay before the new year begins."
+)
+FILLED = OFFER.replace("{{1}}", "Asha").replace("{{2}}", "12")
+PIECES = [
+    "Dear Asha, our festival offer on gold plans ends this Sunday",
+    "at midnight, so join now and save 12 percent on every instalment",
+    "that you pay before the new year begins.",
+]
+BOTH_SAY = "Write the word stop to us if you do not want to hear from us again."
+REVIEW = "We did not like how your papers look, so they go back to you and nothing is changed on your account for now."
+
+
+@dataclass(frozen=True)
+class Smuggled:
+    """One case of a template's text in a message: which of the templates, and at which character of which field.
+
+    Known are `offer` (marketing), `bare` (refused by Meta), `notice` (utility) and `code` (authentication)."""
+
+    template: str
+    positions: str
+    intent: dict[str, Any]
+    field: str = "text"
+    part: str = "content"
+
+
+def template_state(name: str, wording: str, status: str = "APPROVED", category: str = "UTILITY") -> TemplateState:
+    told = {"waba_id": "200000000000001", "language": "en", "version": 1, "observed_at": NOW, "updated_at": NOW}
+    return TemplateState.model_validate(
+        told | {"name": name, "wording": wording, "status": status, "category": category}
+    )
+
+
+CODE = "{{1}} is your verification code. For your security, do not share this code with anybody at all."
+TEMPLATES = Wordings()
+for _each in (
+    template_state("offer", f"{OFFER} {BOTH_SAY}", category="MARKETING"),
+    template_state("bare", REVIEW, "REJECTED"),
+    template_state("notice", f"Your statement of {{{{1}}}} is ready for you in the app. {BOTH_SAY}"),
+    template_state("code", CODE, category="AUTHENTICATION"),
+):
+    TEMPLATES.put(_each.key, _each)
+
+SMUGGLED = [
+    Smuggled("offer:en", "12", text(FILLED)),
+    Smuggled("offer:en", "12", text(f"{FILLED} {BOTH_SAY}")),
+    Smuggled("offer:en", "12", text(FILLED) | {"category": "service"}),
+    Smuggled("offer:en", "12", text(FILLED) | {"fallback_template": TEMPLATE}),
+    Smuggled("offer:en", "14", text(FILLED.upper().replace(" ", " \n"))),
+    Smuggled("offer:en", "12", text(FILLED.replace("o", "о").replace("e", "é"))),
+    Smuggled("offer:en", "12", text(FILLED.replace("festival", "*fes\u200btival*"))),
+    Smuggled("offer:en", "12", text(PIECES[0])),
+    Smuggled("offer:en", "1", text(PIECES[1])),
+    Smuggled("offer:en", "1", text(PIECES[2])),
+    Smuggled("offer:en", "12", caption(FILLED), "caption"),
+    Smuggled("offer:en", "12", values(FILLED), "body 1"),
+    Smuggled("offer:en", "1", values("Asha", *FILLED[11:].split(", so ")), "body 2"),
+    Smuggled("offer:en", "12", values(named={"a": "x", "b": FILLED}), "named 2"),
+    Smuggled("offer:en", "12", values("x", variants=[{"language": "hi", "body": [FILLED]}]), "body 1 in hi"),
+    Smuggled("offer:en", "12", {"content": TEXT, "fallback_template": TEMPLATE | {"body": [FILLED]}}, "body 1",
+             "fallback_template"),
+    *(Smuggled("bare:en", "1", text(REVIEW) | {"category": each}) for each in ("utility", "service", "marketing")),
+    Smuggled("code:en", "8", text(CODE.replace("{{1}}", "482913"))),
+]  # fmt: skip
+INNOCENT = [
+    text(FILLED) | {"category": "marketing"},
+    text(BOTH_SAY),
+    text(f"Namaste, here are the papers that you asked for on the phone. {BOTH_SAY}"),
+    text(f"Your statement of October is ready for you in the app. {BOTH_SAY}"),
+    text("Our festival offer ends this Sunday."),
+    text("You asked when our festival offer on gold plans ends: it ends tonight, as it was said in the letter."),
+    text("We will be there on Sunday at midnight, before the new year begins."),
+    values("Asha", "12 percent", "this Sunday at midnight"),
+]
+
+
+@pytest.mark.parametrize("case", [pytest.param(e, marks=pytest.mark.req("CMP-11", "DX-5")) for e in SMUGGLED])
+def test_the_router_refuses_a_templates_text(case: Smuggled) -> None:
+    governance = policy()
+    wanted = cleared(**({"home": ALONE} | case.intent))
+    outcome = plan(wanted, governance, Surroundings({ALONE: NOW - HOUR}, {}, wordings=TEMPLATES), NOW)
+    assert isinstance(outcome, NoRoute), outcome
+    reason = outcome.reason
+    assert (reason.code, reason.rule, reason.policy_version) == (
+        "content_repeats_template", "content", governance.version,
+    )  # fmt: skip
+    told = {"template": case.template, "positions": case.positions, "field": case.field, "part": case.part}
+    assert told.items() <= reason.details.items(), reason
+    assert reason.text[0].isupper() and reason.text.endswith(".") and "festival" not in reason.text
+    kept = decision_of(outcome, governance.version, NOW)
+    assert kept is not None and "festival" not in kept.model_dump_json()
+    again = decided_again(Decision.model_validate_json(kept.model_dump_json(exclude_none=True)), governance)
+    assert again.same and again.reason == reason
+
+
+@pytest.mark.req("CMP-11")
+def test_what_every_message_may_say_goes_and_is_of_the_policy() -> None:
+    around, wanted = (
+        Surroundings({ALONE: NOW - HOUR}, {}, wordings=TEMPLATES),
+        cleared(**({"home": ALONE} | text(FILLED))),
+    )
+    assert isinstance(plan(wanted, policy(**conduct(common_texts=[FILLED])), around, NOW), Planned)
+    assert isinstance(plan(wanted, policy(), around, NOW), NoRoute)
+
+
+@pytest.mark.req("CMP-11")
+@pytest.mark.parametrize("more", INNOCENT)
+def test_the_router_lets_pass_what_only_sounds_like_a_template(more: dict[str, Any]) -> None:
+    around = Surroundings({ALONE: NOW - HOUR}, {}, wordings=TEMPLATES)
+    assert isinstance(plan(cleared(**({"home": ALONE} | more)), policy(), around, NOW), Planned)
+
+
 @dataclass(frozen=True)
 class OneTooMany:
     """One case of the lane: the hours ago, category and content of what went to the person before."""
@@ -506,6 +622,8 @@ FILE = [
     added("CMP-9", "content_approval.tags: is missing", "content_approval: {}"),
     added("CMP-9", "advisor_identification.texts", "advisor_identification: {texts: ['x']}"),
     added("CMP-9", "advisor_identification.texts", "advisor_identification: {texts: []}"),
+    added("CMP-11", "has fewer than 4 words", "common_texts: ['with kind regards']"),
+    added("CMP-11", "common_texts[0]", "common_texts: ['" + "many words " * 94 + "']"),
     added("CMP-7", "do_not_message", "do_not_message: ['+919999912345']"),
     section("RTW-1", "window_hours: must be 24", "routing: {window_hours: 48}"),
     section("RTW-1", "window_margin_minutes", "routing: {window_margin_minutes: -1}"),

@@ -67,6 +67,36 @@ def test_the_list_says_status_category_and_values() -> None:
     assert found.parameters is not None and found.parameters.body_values == ("1",) and found.content_hash == "a" * 16
 
 
+@pytest.mark.req("CMP-11")
+def test_the_wording_is_the_one_that_was_listed_last_whatever_became_of_the_template() -> None:
+    first, second = listed(wording="Dear {{1}}, hello."), listed(60, wording="Dear {{1}}, good morning.")
+    assert state(first).wording == "Dear {{1}}, hello."
+    assert state(second, first).wording == state(first, second).wording == "Dear {{1}}, good morning."
+    for gone in (
+        seen("missing", 120, source="sync"),
+        seen("status", 120, event="DISABLED", status="DISABLED"),
+        seen("status", 120, event="REJECTED", status="REJECTED"),
+    ):
+        found = state(first, second, gone)
+        assert found.status != "APPROVED" and found.wording == "Dear {{1}}, good morning."
+
+
+def test_of_two_wordings_of_one_time_and_hash_the_order_does_not_matter() -> None:
+    one, other = listed(wording="Dear {{1}}, hello."), listed()
+    assert state(one, other).wording == state(other, one).wording == "Dear {{1}}, hello."
+
+
+def test_a_row_of_before_wordings_were_kept_learns_its_own_with_the_next_list() -> None:
+    before = folded(listed())
+    del before["wording"]
+    del before["facts"]["content"]["parameters"]["other"]  # as any row that an older version wrote
+    assert TemplateState.model_validate(before).wording is None
+    assert is_news(before, listed(60, wording="Dear {{1}}, hello.")) and not is_news(before, listed(60))
+    after = next_row(before, listed(60, wording="Dear {{1}}, hello."), NOW)
+    assert after is not None and after["wording"] == "Dear {{1}}, hello." and after["version"] == before["version"] + 1
+    assert after["content_hash"] == before["content_hash"]
+
+
 @pytest.mark.req("TPL-3")
 def test_a_notice_counts_from_its_time_and_an_older_one_never_overwrites() -> None:
     paused = seen(after=10, event="PAUSED", status="PAUSED", title="FIRST_PAUSE", until=AT + timedelta(hours=3))

@@ -135,6 +135,7 @@ async def test_every_page_is_read_and_only_news_is_told(token: None) -> None:
     found = await reading.due()
     assert len(found) == 250 and len(meta.asked) == 3 and {each.kind for each in found} == {"listed"}
     assert found[7].parameters is not None and found[7].parameters.body_values == ("1",)
+    assert found[7].wording == "Hello {{1}}."
     reading.pass_seconds(15 * 60 - 1)
     assert await reading.due() == [] and len(meta.asked) == 3
     meta.nodes[5] = node(5, status="REJECTED", rejected_reason="INVALID_FORMAT")

@@ -6,7 +6,9 @@ templates, each with its own status (Meta).
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import StringConstraints
 
 from harkara.contracts.event import Event, Instant, Reason, Value
 from harkara.contracts.numbers import Quality
@@ -19,6 +21,9 @@ TemplateStatus = Literal[
 written, or one that does not say whether the template may be sent."""
 TemplateCategory = Literal["MARKETING", "UTILITY", "AUTHENTICATION"]
 HeaderFormat = Literal["TEXT", "IMAGE", "VIDEO", "DOCUMENT", "LOCATION"]
+LONGEST_WORDING = 1024  # characters of a body (Meta, templates); what is longer is cut off there
+BodyText = Annotated[str, StringConstraints(max_length=LONGEST_WORDING)]
+"""The body of a template with its variables, as {{1}} or {{name}}: a business's text, nobody's data."""
 
 
 def template_key(waba_id: str, name: str, language: str) -> str:
@@ -54,7 +59,8 @@ class TemplateState(Event):
 
     `parameters` and `content_hash` are None until the account's list was read. `paused_until` None of a PAUSED one:
     no time ends it. `category_before`: the category that it had before the last change; `correct_category`: the one
-    that Meta announced, due `effective_at`. A template that is gone stays, DELETED, with its reason.
+    that Meta announced, due `effective_at`. A template that is gone stays, DELETED, with its reason. `wording`: its
+    body as it was listed last, by which texts that repeat it are known (CMP-11); None in records of before it was kept.
     """
 
     ce_type: ClassVar[str] = "harkara.template-state.v1"
@@ -74,6 +80,7 @@ class TemplateState(Event):
     quality: Quality = "UNKNOWN"
     parameters: TemplateParameters | None = None
     content_hash: str | None = None
+    wording: BodyText | None = None
     reason: Reason | None = None
     observed_at: Instant
     updated_at: Instant

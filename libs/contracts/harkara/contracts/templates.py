@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from harkara.contracts.event import Event, Instant, Reason, Value
 from harkara.contracts.numbers import Quality
-from harkara.contracts.template_state import TemplateParameters, template_key
+from harkara.contracts.template_state import BodyText, TemplateParameters, template_key
 
 __all__ = ["TemplateButton", "TemplateEvent", "TemplateText", "template_key"]
 
@@ -40,7 +40,8 @@ class TemplateEvent(Event):
     kind category: `category` is the one now. A notice of a change to come has `correct_category`, due `effective_at`;
     one of a change made has `previous_category`.
     kind components: `text` is the content now.
-    kind listed (source sync): the account's list has it so, with the values that a send must bring (`parameters`).
+    kind listed (source sync): the account's list has it so, with the values that a send must bring (`parameters`) and
+    its body (`wording`).
     kind missing (source sync): the account's whole list does not have it.
     `language` has an underscore (en_US) whatever way Meta wrote it. `at` is the entry's time: an older notice must not
     overwrite what a newer one said.
@@ -68,6 +69,7 @@ class TemplateEvent(Event):
     text: TemplateText | None = None
     parameters: TemplateParameters | None = None
     content_hash: str | None = None
+    wording: BodyText | None = None
     reason: Reason | None = None
 
     @property

@@ -197,7 +197,7 @@ TEMPLATE_EVENTS = Topic(
 TEMPLATE_STATE = Topic(
     "template-state", (TemplateState,), "WABA id, name and language", "WABA id", ("template-manager",),
     ("window-router", "dispatcher", "ingestion", "template-manager"), compacted=True,
-    about="status, category, values and quality of each template; the changelog of template-manager's table",
+    about="status, category, values, quality and wording of each template; the changelog of template-manager's table",
 )  # fmt: skip
 SEND_RUNS = Topic(
     "send-runs", (SendRun,), "run id", "run", ("ingestion",), ("ingestion", "sla-tracker", "console"), compacted=True,

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from harkara.contracts.numbers import Quality
 from harkara.contracts.template_state import (
+    LONGEST_WORDING,
     ButtonParameter,
     HeaderFormat,
     TemplateCategory,
@@ -105,6 +106,13 @@ def content_hash(node: TemplateNode) -> str:
     seen = [_without_examples(component) for component in node.components]
     told = {"components": seen, "format": node.parameter_format or "POSITIONAL"}
     return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def wording_of(node: TemplateNode) -> str | None:
+    """The text of its body, with the variables; None where it has none. Headers and footers are too short to tell one
+    template from another."""
+    bodies = (each.get("text") for each in node.components if str(each.get("type", "")).upper() == "BODY")
+    return next((text[:LONGEST_WORDING] for text in bodies if isinstance(text, str)), None)
 
 
 def parameters_of(node: TemplateNode) -> TemplateParameters:

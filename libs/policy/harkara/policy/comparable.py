@@ -25,6 +25,7 @@ ZONES = "the recipient's time zone"
 LANGUAGES = "the languages of the template"
 NUMBERS = "the state of a number that the sender did not have"
 CONTACTS = "what went to the person before"
+TEXTS = "what it says of the common texts"
 
 
 def not_kept(decision: Decision, governance: Governance, then: Governance | None) -> str | None:
@@ -102,6 +103,8 @@ def _routing(decision: Decision, governance: Governance, then: Governance | None
     known |= set() if then is None else {number.phone_number_id for number in then.numbers_of(facts.home)}
     if any(number.phone_number_id not in known for number in governance.numbers_of(facts.home)):
         yield NUMBERS
+    if _commons_matter(facts, governance, then):
+        yield TEXTS
     if facts.zones is not None or not governance.numbers_of(facts.home):
         return
     if _hour_matters(facts, governance) and not (then is not None and _hour_matters(facts, then)):
@@ -109,6 +112,13 @@ def _routing(decision: Decision, governance: Governance, then: Governance | None
     chains = governance.routing.language_fallback
     if facts.languages and (then is None or then.routing.language_fallback != chains):
         yield LANGUAGES
+
+
+def _commons_matter(facts: routing.Facts, governance: Governance, then: Governance | None) -> bool:
+    """More of them may let a text pass that repeats a template, fewer may no longer."""
+    common = {*governance.compliance.common_texts}
+    before = set() if then is None else {*then.compliance.common_texts}
+    return bool(common - before) if facts.repeats is not None else bool(before - common)
 
 
 def _hour_matters(facts: routing.Facts, governance: Governance) -> bool:

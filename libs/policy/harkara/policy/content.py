@@ -29,7 +29,7 @@ def content_problem(intent: SendIntent) -> Reason | None:
         if (found := _shape_problem(content, intent.category)) is not None:
             return Reason(code=found[0], text=found[1], rule="content", details={"part": part})
         east_asian = _is_east_asian(content, intent.language)
-        for field, value, is_variable in _fields(content):
+        for field, value, is_variable in shown_texts(content):
             if (finding := _field_problem(value, is_variable, east_asian)) is not None:
                 return _reason(part, field, is_variable, finding)
     return None
@@ -85,7 +85,7 @@ def _template_problem(template: Template) -> tuple[str, str] | None:
     return None
 
 
-def _fields(content: Content) -> Iterator[tuple[str, str, bool]]:
+def shown_texts(content: Content) -> Iterator[tuple[str, str, bool]]:
     """(name, text, whether it is a value of a template): every text that a person will see."""
     if isinstance(content, Text):
         yield "text", content.body, False
@@ -150,7 +150,7 @@ def names_adviser(intent: SendIntent, adviser: AdvisorIdentification) -> bool:
 def _names(content: Content, wanted: list[str], templates: tuple[str, ...]) -> bool:
     if isinstance(content, Template) and content.name in templates:
         return True
-    said = [_squeezed(value) for _, value, _ in _fields(content)]
+    said = [_squeezed(value) for _, value, _ in shown_texts(content)]
     return any(text in each for text in wanted for each in said)
 
 

@@ -6,8 +6,9 @@ symbols, direction marks in texts that run from right to left, the tags of a fla
 (East Asian), words of one letter or syllable, phonetic letters, abbreviations with dots or slashes, lists of letters,
 units and gene names with a Greek letter, struck-out prices with what they are called.
 
-Not found, since one text alone does not tell it: a word wholly of another script's letters (it may be that script's),
-a text spread over several messages, a free-form text that repeats a template's.
+Not found, since one text alone does not tell it: a word wholly of another script's letters (it may be that script's).
+A text that repeats a template's wording, whole or in pieces over several messages, is found where the templates are
+known: by the router (`wordings`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from harkara.policy.routing import Choice, Facts, NoRoute, Planned, Surroundings
 NOT_ROUTED = "fallback_not_routed"
 KEPT = "fallback"
 """Where it stands in the inputs and the verdict of its message's routing."""
-_OF_CONTENT = ("free_form", "template", "template_name", "languages", "offered", "asked", "templates")
+_OF_CONTENT = ("free_form", "template", "template_name", "languages", "offered", "asked", "templates", "repeats")
 """The facts in which it differs from the first content: person, hour and numbers are the same."""
 
 

@@ -21,6 +21,7 @@ from harkara.contracts.topics import (
 from harkara.contracts.webhooks import ServiceWindow
 from harkara.policy.aliases import Aliases
 from harkara.policy.routing import WINDOW, Surroundings
+from harkara.policy.wordings import Wordings
 
 FEWEST_BEFORE_SWEEP = 10_000  # below this many windows looking for closed ones is not worth it
 
@@ -38,6 +39,7 @@ class Known:
         self._queues: dict[str, QueueState] = {}
         self._aliases = Aliases()
         self.templates: dict[str, TemplateState] = {}
+        self._wordings = Wordings()
 
     def open_windows(self) -> int:
         """How many are held; some may have closed since the last sweep."""
@@ -59,6 +61,7 @@ class Known:
             states={pnid: self._states[pnid] for pnid in pnids if pnid in self._states},
             queues={pnid: self._queues[pnid] for pnid in pnids if pnid in self._queues},
             templates=self.templates,
+            wordings=self._wordings,
         )
 
     def apply(self, topic: Topic, key: str, event: Event | None) -> None:
@@ -77,7 +80,8 @@ class Known:
             case TemplateState():
                 template = self.templates.get(event.key)
                 if template is None or template.version <= event.version:
-                    self.templates[event.key] = event
+                    self._wordings.put(event.key, event)
+                    self.templates[event.key] = event.model_copy(update={"wording": None})  # which is held once
             case PersonAlias():
                 self._aliases.apply(event)
             case _:
@@ -96,6 +100,8 @@ class Known:
             TEMPLATE_STATE.name: self.templates,
         }
         held.get(topic.name, {}).pop(key, None)
+        if topic.name == TEMPLATE_STATE.name:
+            self._wordings.remove(key)
 
     def _open(self, key: str, at_ms: int) -> None:
         closed_before = epoch_ms(self._now() - WINDOW)

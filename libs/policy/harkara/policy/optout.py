@@ -63,7 +63,7 @@ def normalised(text: str) -> str:
     visible = "".join(char for char in apart if _shown(char))
     # folding can leave a text that is not composed any more, and composing is what makes equal texts equal
     words = " ".join(unicodedata.normalize("NFKC", visible).split())
-    return _trimmed(_one_spelling(words))
+    return _trimmed(one_spelling(words))
 
 
 def spaced(plain: str) -> str:
@@ -75,7 +75,8 @@ def spaced(plain: str) -> str:
     return ("" if all(len(part) == 1 for part in parts) else " ").join(parts)
 
 
-def _one_spelling(text: str) -> str:
+def one_spelling(text: str) -> str:
+    """The text with Devanagari's nasals written in one way."""
     text = text.replace(CHANDRABINDU, ANUSVARA)
     if VIRAMA in text:
         for cluster, written in CLUSTERS.items():

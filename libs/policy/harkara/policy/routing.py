@@ -32,6 +32,7 @@ from harkara.policy.templates import (
     with_backups,
     wording,
 )
+from harkara.policy.wordings import Repeat, Wordings, refusal_of, repeat_in
 
 WINDOW = timedelta(hours=24)  # Meta's customer service window, from the person's last message to the number
 LONG_QUEUE_MINUTES = 10.0  # beyond it a person's own number is no longer worth waiting for
@@ -43,12 +44,13 @@ _QUALITY_RANK: dict[Quality, int] = {"GREEN": 0, "UNKNOWN": 1, "YELLOW": 2, "RED
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What is known of the home's numbers: when the person last wrote to each, what each may do now, how each queue
-    stands. `templates`: what is known of each template, by its key."""
+    stands. `templates`: what is known of each template, by its key; `wordings`: what their texts say, None: nothing."""
 
     last_inbound_at: Mapping[str, datetime]
     states: Mapping[str, NumberState]
     queues: Mapping[str, QueueState] = field(default_factory=dict)
     templates: Mapping[str, TemplateState] = field(default_factory=dict)
+    wordings: Wordings | None = None
 
 
 class Condition(Value):
@@ -69,7 +71,8 @@ class Facts(Value):
     `answers`: it confirms a command of theirs; `free_form`: its content is no template; `template`: there is one to
     send; `near`: of a pool of several countries the numbers of the recipient's. `template_name` and `languages`: which
     template, in which languages, the best first; `offered`, where there are several: in which, its own first; `asked`:
-    the person's. `templates`: what is known of it, by account and language. `numbers`: each of the home's.
+    the person's. `templates`: what is known of it, by account and language. `repeats`: a template's wording in its
+    texts that may not go so. `numbers`: each of the home's.
     """
 
     home: str
@@ -83,6 +86,7 @@ class Facts(Value):
     offered: tuple[str, ...] = ()
     asked: str | None = None
     templates: dict[str, dict[str, TemplateFact]] = Field(default_factory=dict)
+    repeats: Repeat | None = None
     near: tuple[str, ...] = ()
     zones: tuple[str, ...] | None = None
     unknown_zone: bool = False
@@ -165,6 +169,7 @@ def facts_of(cleared: ClearedIntent, governance: Governance, around: Surrounding
         offered=there,
         asked=intent.language if there else None,
         templates=facts_about(spoken, accounts_of(numbers), around.templates) if spoken and around.templates else {},
+        repeats=None if around.wordings is None else _repeated(cleared, around.wordings, governance),
         near=_near(intent.recipient, numbers),
         zones=zones,
         unknown_zone=unknown_zone,
@@ -175,6 +180,15 @@ def facts_of(cleared: ClearedIntent, governance: Governance, around: Surrounding
         last_inbound_at={pnid: around.last_inbound_at[pnid] for pnid in ids if pnid in around.last_inbound_at},
         numbers={pnid: _condition(around.states.get(pnid), around.queues.get(pnid)) for pnid in ids},
     )
+
+
+def _repeated(cleared: ClearedIntent, wordings: Wordings, governance: Governance) -> Repeat | None:
+    """Of all that the intent may become, whichever of it goes. The confirmation of a person's command is the policy's
+    own text and goes in any case (CMP-5)."""
+    intent = cleared.intent
+    parts = (("content", intent.content), ("fallback_template", intent.fallback_template))
+    common = governance.compliance.common_texts
+    return None if cleared.answers is not None else repeat_in(parts, wordings, intent.category, common)
 
 
 def choose(facts: Facts, governance: Governance, now: datetime) -> Choice | Reason:
@@ -188,6 +202,8 @@ def choose(facts: Facts, governance: Governance, now: datetime) -> Choice | Reas
     numbers = governance.numbers_of(facts.home)
     if not numbers:
         return _stamped(governance, "unknown_home", "The home has no numbers in governance.yaml.", "pools")
+    if facts.repeats is not None:
+        return refusal_of(facts.repeats, facts.category).model_copy(update={"policy_version": governance.version})
     opened = _opened(facts, governance, max(now, facts.not_before or now))
     if isinstance(opened, Reason):
         return opened.model_copy(update={"policy_version": governance.version})

@@ -50,6 +50,19 @@ def only(allowed: object, why: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+FEWEST_COMMON_WORDS = 4
+MOST_COMMON_TEXTS = 1000
+
+
+def _tells_something(text: str) -> str:
+    if len(text.split()) < FEWEST_COMMON_WORDS:
+        raise ValueError(f"has fewer than {FEWEST_COMMON_WORDS} words: no template is known by so few")
+    return text
+
+
+CommonText = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_tells_something)]
+
+
 class Section(BaseModel):
     """A part of the file: an unknown key is a typing error and is refused."""
 
@@ -141,6 +154,8 @@ class Compliance(Section):
     """Which content was approved; left out: approval is not asked for."""
     advisor_identification: AdvisorIdentification | None = None
     """How an advisor is named in a message; left out: it is not asked for."""
+    common_texts: Annotated[tuple[CommonText, ...], Field(max_length=MOST_COMMON_TEXTS)] = ()
+    """What every message may say, whichever template says it too: a disclaimer, an address, a closing line."""
     frequency_caps: Annotated[tuple[FrequencyCap, ...], Field(max_length=20)] = ()
     """How often a person is written to, by purpose; several spans may be given for one. Empty: as often as is asked."""
     duplicate_content: DuplicateContent | None = None

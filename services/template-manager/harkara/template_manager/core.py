@@ -70,6 +70,7 @@ def state_of(event: TemplateEvent | TemplateState, facts: Facts, version: int, n
         quality="UNKNOWN" if quality is None else quality.quality,
         parameters=None if content is None else _parameters(content, facts.told_body),
         content_hash=None if content is None else content.content_hash,
+        wording=None if content is None else content.wording,
         reason=None if status is None else status.reason,
         observed_at=facts.seen_at,
         updated_at=now,

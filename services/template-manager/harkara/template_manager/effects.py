@@ -25,6 +25,7 @@ from harkara.graph_api.templates import (
     parameters_of,
     quality_of,
     status_of,
+    wording_of,
 )
 from harkara.graph_api.token import UnusableToken, token_in
 from harkara.policy.governance import Governance, Number
@@ -322,6 +323,7 @@ def seen_in_list(waba_id: str, listed: dict[str, object], asked_at: datetime) ->
             quality=None if node.quality_score is None else quality_of(node.quality_score.score),
             parameters=parameters_of(node),
             content_hash=content_hash(node),
+            wording=wording_of(node),
             reason=None if told is None else Reason(code=told[:64], text="Meta's review rejected it."),
         )
     except (ValidationError, TypeError):  # also where a component is put together otherwise than Meta describes

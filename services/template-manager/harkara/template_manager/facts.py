@@ -12,7 +12,7 @@ from pydantic import Field
 
 from harkara.contracts.event import Instant, Reason, Value
 from harkara.contracts.numbers import Quality
-from harkara.contracts.template_state import TemplateCategory, TemplateParameters, TemplateStatus
+from harkara.contracts.template_state import BodyText, TemplateCategory, TemplateParameters, TemplateStatus
 from harkara.contracts.templates import TemplateEvent
 from harkara.graph_api.templates import category_of, status_of, variables
 
@@ -58,11 +58,12 @@ class Announcement(Value):
 
 
 class ContentWord(Value):
-    """The content as it was listed."""
+    """The content as it was listed; `wording` None in rows of before it was kept."""
 
     at: Instant
     parameters: TemplateParameters
     content_hash: str
+    wording: BodyText | None = None
 
 
 class BodyWord(Value):
@@ -136,8 +137,10 @@ def observe(facts: Facts | None, event: TemplateEvent) -> Facts:
         rated = QualityWord(at=event.at, quality=event.quality)
         said["quality"] = _newest(known.quality, rated, lambda each: _QUALITY[each.quality])
     if event.parameters is not None and event.content_hash is not None:
-        content = ContentWord(at=event.at, parameters=event.parameters, content_hash=event.content_hash)
-        said["content"] = _newest(known.content, content, lambda each: each.content_hash)
+        content = ContentWord(
+            at=event.at, parameters=event.parameters, content_hash=event.content_hash, wording=event.wording
+        )
+        said["content"] = _newest(known.content, content, lambda each: (each.content_hash, each.wording or ""))
     return known.model_copy(update=said)
 
 

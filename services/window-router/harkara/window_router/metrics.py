@@ -9,7 +9,8 @@ from prometheus_client import Counter, Gauge
 DECISIONS = Counter(
     "harkara_window_router_decisions_total",
     "Cleared intents routed, by the form tried first (session, template) or the refusal's code. Many `window_closed`: "
-    "a producer sends free-form messages to people who have not written; it needs a fallback template.",
+    "a producer sends free-form messages to people who have not written; it needs a fallback template. Many "
+    "`content_repeats_template`: it sends as text what Meta refused as a template, or has in a dearer category.",
     ["outcome"],
 )
 FALLBACKS = Counter(
