@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 
 from harkara.contracts.topics import MESSAGE_LIFECYCLE
 from harkara.dispatcher.breath import Breath
-from harkara.dispatcher.emitter import Emitter, NotWritten
+from harkara.dispatcher.emitter import NotWritten
 from harkara.dispatcher.journal import EMITTED, Entry, step_key
 from harkara.dispatcher.outbox import ENTRIES_AT_ONCE, MOST_UNACKNOWLEDGED, Outbox
 from harkara.dispatcher.projection import Emission, implied
@@ -21,7 +20,7 @@ from harkara.dispatcher.settings import Settings
 from harkara.runtime.clock import SystemClock
 from harkara.runtime.settings import KafkaSettings
 from harkara.runtime.topic_admin import ensure_topics
-from tests.support.services import ready, running
+from tests.integration.dispatcher.emitting import emitting, records
 from tests.support.wait import eventually
 
 HOME = "pool-a"
@@ -50,14 +49,6 @@ async def settings(kafka_bootstrap: str, topic_prefix: str) -> Settings:
     return made
 
 
-@asynccontextmanager
-async def emitting(settings: Settings) -> AsyncIterator[Emitter]:
-    emitter = Emitter(settings)
-    async with running([emitter]):
-        await ready([emitter])
-        yield emitter
-
-
 def step(seq: int, **more: Any) -> Entry:
     """Implies one event, of the message of that number."""
     data = {"status": "held", "attempt": 0, "reason": "run_paused"} | more
@@ -80,14 +71,7 @@ def unprojectable(seq: int) -> Entry:
 
 def subjects(settings: Settings) -> list[str]:
     """The messages of the lifecycle topic's records, in their order."""
-    options = {"group.id": "tests", "enable.auto.commit": False, "enable.partition.eof": True}
-    consumer = Consumer(settings.kafka.librdkafka_options() | options)
-    consumer.assign([TopicPartition(settings.kafka.topic(MESSAGE_LIFECYCLE), 0, 0)])
-    found: list[Message] = []
-    while (record := consumer.poll(10.0)) is not None and record.error() is None:
-        found.append(record)
-    consumer.close()
-    return [_header(record, "ce_subject") for record in found]
+    return [_header(record, "ce_subject") for record in records(settings, MESSAGE_LIFECYCLE)]
 
 
 def _header(record: Message, name: str) -> str:
@@ -112,6 +96,14 @@ def emitted(outbox: Outbox, seq: int) -> Callable[[], Awaitable[bool]]:
     return is_there
 
 
+def done_waiting(outbox: Outbox) -> Callable[[], Awaitable[bool]]:
+    async def looked() -> bool:
+        outbox.look()
+        return not outbox.waits
+
+    return looked
+
+
 async def test_two_writes_keep_their_order_and_the_mark_follows_what_is_acknowledged(settings: Settings) -> None:
     told: list[int] = []
     async with emitting(settings) as emitter:
@@ -132,9 +124,10 @@ async def test_a_mark_alone_writes_nothing_and_asks_for_no_other(settings: Setti
         outbox = Outbox(emitter, Breath(SystemClock()))
         outbox.take_over([], 7)
         await outbox.write([mark(8, 7)], nobody)
-        await asyncio.sleep(0.05)
-        before = outbox.waits
-        assert (before, outbox.look(), outbox.waits) == (True, 7, False), "until somebody looks"
+        began = outbox.waits  # until somebody looks
+        await eventually(done_waiting(outbox))
+        assert began
+        assert outbox.emitted == 7
         await outbox.write([], nobody)
         assert not outbox.waits
     assert subjects(settings) == []
@@ -145,17 +138,14 @@ async def test_what_writing_raised_comes_up_and_no_mark_passes_it(settings: Sett
     async with emitting(settings) as emitter:
         outbox = Outbox(emitter, Unhurried())
         await outbox.write([*steps(1), unprojectable(MANY + 1)], nobody)
-        await asyncio.sleep(0.05)
         ways: dict[str, Callable[[], Any]] = {
+            "look": lambda: eventually(done_waiting(outbox)),
             "written": outbox.written,
             "write": lambda: outbox.write([step(99)], nobody),
             "unmarked": lambda: outbox.write_unmarked([]),
         }
         with pytest.raises(KeyError):
-            if by == "look":
-                outbox.look()
-            else:
-                await ways[by]()
+            await ways[by]()
         assert outbox.emitted == 0
     assert "message-99" not in subjects(settings)
 
@@ -167,7 +157,6 @@ async def test_no_mark_passes_what_the_broker_did_not_take_however_often_one_loo
         for entry in (step(1), ahead, step(3)):
             await outbox.write([entry], nobody)
         await outbox.settle(20)
-        await asyncio.sleep(1.0)
         for _ in range(2):
             with pytest.raises(NotWritten):
                 outbox.look()
@@ -196,11 +185,16 @@ async def test_what_was_broken_off_is_written_by_whoever_takes_over(settings: Se
 async def test_what_an_earlier_owner_had_under_way_moves_no_mark_of_the_next(settings: Settings) -> None:
     async with emitting(settings) as emitter:
         outbox = Outbox(emitter, Breath(SystemClock()))
-        await outbox.write(steps(1), nobody)
+        told: list[int] = []
+        await outbox.write(steps(1), lambda: told.append(1))
         await outbox.written()
         await outbox.stop()
         outbox.take_over([], 3)
-        await asyncio.sleep(0.2)
+
+        async def is_acknowledged() -> bool:
+            return told == [1]
+
+        await eventually(is_acknowledged)
         assert outbox.look() == 3 and not outbox.waits
 
 

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from harkara.contracts.envelope import decode
 from harkara.contracts.lifecycle import MessageLifecycle
 from harkara.contracts.numbers import QueueState
-from harkara.contracts.topics import MESSAGE_LIFECYCLE, QUEUE_STATE, Topic
-from harkara.dispatcher.emitter import Emitter, NotWritten
+from harkara.contracts.topics import MESSAGE_LIFECYCLE, QUEUE_STATE
+from harkara.dispatcher.emitter import NotWritten
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.settings import Settings
 from harkara.runtime.settings import KafkaSettings
-from tests.support.services import ready, running
+from tests.integration.dispatcher.emitting import emitting, records
 
 HOME = "pool-a"
 DAY = 86_400.0
@@ -40,32 +38,12 @@ async def settings(kafka_bootstrap: str, topic_prefix: str) -> Settings:
     return Settings(kafka=kafka, partitions=1, replication_factor=1, instance="dispatcher-0", linger_seconds=0.05)
 
 
-@asynccontextmanager
-async def emitting(settings: Settings) -> AsyncIterator[Emitter]:
-    emitter = Emitter(settings)
-    async with running([emitter]):
-        await ready([emitter])
-        yield emitter
-
-
 def told(number: int, age: float = 0.0) -> Emission:
     at = time.time() - age
     event = MessageLifecycle(
         message_id=f"message-{number}", home=HOME, status="queued", rank=number, attempt=1, at=instant(at)
     )
     return Emission(MESSAGE_LIFECYCLE, HOME, HOME, event, f"event-{number}", at, f"message-{number}")
-
-
-def records(settings: Settings, topic: Topic) -> list[Message]:
-    """All of the topic."""
-    options = {"group.id": "tests", "enable.auto.commit": False, "enable.partition.eof": True}
-    consumer = Consumer(settings.kafka.librdkafka_options() | options)
-    consumer.assign([TopicPartition(settings.kafka.topic(topic), 0, 0)])
-    found: list[Message] = []
-    while (record := consumer.poll(10.0)) is not None and record.error() is None:
-        found.append(record)
-    consumer.close()
-    return found
 
 
 def messages(found: list[Message]) -> list[str]:
