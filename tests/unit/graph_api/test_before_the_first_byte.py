@@ -11,11 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from aiohttp.client_reqrep import ClientRequest
 
 from harkara.graph_api.client import GraphClient
-from harkara.graph_api.egress import Call, LeasedRequest
-from harkara.graph_api.outcome import Accepted, InDoubt, LeaseLost, NotSent, Outcome
+from harkara.graph_api.outcome import Accepted, InDoubt, NotSent, Outcome
 from tests.support.wait import eventually
 
 ANSWER = b'{"messages": [{"id": "wamid.A"}]}'
@@ -88,8 +86,8 @@ async def test_a_connection_that_closed_before_the_request_is_no_doubt() -> None
         graph = GraphClient(f"http://127.0.0.1:{far.port}", "v26.0", lambda: "EAAX", max_connections=1)
         assert await graph.send("1", BODY) == Accepted("wamid.A")
         before = far.bytes
-        session = cast(Any, graph)._way_out._session
-        ((idle, _),) = [each for queue in session.connector._conns.values() for each in queue]
+        connector = cast(Any, graph)._way_out._connector
+        ((idle, _),) = [each for queue in connector._conns.values() for each in queue]
 
         def closes() -> bool:
             idle.transport.close()
@@ -101,27 +99,65 @@ async def test_a_connection_that_closed_before_the_request_is_no_doubt() -> None
         assert far.bytes == before
 
 
-def test_what_nobody_waits_for_any_more_does_not_leave() -> None:
-    """The step that writes is a task of its own: it may come after the time-out of the call."""
-    call = Call(lambda: True)
-    call.begin()
-    call.over = True
-    with pytest.raises(LeaseLost):
-        call.leave()
-    assert not call.left
+async def test_a_request_leaves_in_the_step_in_which_its_caller_was_asked() -> None:
+    """Nothing else runs in between: neither the end of the caller's time nor another call's refusal."""
+    async with counting() as far:
+        graph = GraphClient(f"http://127.0.0.1:{far.port}", "v26.0", lambda: "EAAX")
+        told = list[str]()
+
+        def asked() -> bool:
+            asyncio.get_running_loop().call_soon(told.append, "the next step")
+            return True
+
+        def in_time() -> bool:
+            told.append("leaves")
+            return True
+
+        assert await graph.send("1", BODY, before_call=asked, in_time=in_time) == Accepted("wamid.A")
+        assert told[:2] == ["leaves", "the next step"]
+        await graph.aclose()
+        await eventually(lambda: far.ended == far.connections)
+
+
+async def test_a_call_that_is_too_late_leaves_its_connection_to_the_next() -> None:
+    """Whether the caller's no came when a connection was at hand or as the first byte was about to leave."""
+    async with counting() as far:
+        graph = GraphClient(f"http://127.0.0.1:{far.port}", "v26.0", lambda: "EAAX", max_connections=1)
+        assert await graph.send("1", BODY, before_call=lambda: False) == NotSent("lease")
+        assert await graph.send("1", BODY, in_time=lambda: False) == NotSent("lease")
+        assert far.bytes == 0
+        assert await graph.send("1", BODY) == Accepted("wamid.A")
+        assert far.connections == 1
+        await graph.aclose()
+        await eventually(lambda: far.ended == far.connections)
+
+
+async def test_an_answer_that_comes_in_pieces_after_a_preliminary_one_is_read_whole() -> None:
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        for part in (b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Le",
+                     b"ngth: %d\r\n\r\n" % len(ANSWER), ANSWER[:5], ANSWER[5:]):  # fmt: skip
+            writer.write(part)
+            await asyncio.sleep(0.01)
+        writer.close()
+        await writer.wait_closed()
+        over.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        graph = GraphClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "v26.0", lambda: "EAAX")
+        assert await graph.send("1", BODY) == Accepted("wamid.A")
+        await graph.aclose()
+        await over.wait()
 
 
 async def test_a_read_leaves_with_its_connection_and_is_told_so() -> None:
-    """A request without a body is written in another step of the library: that one is marked, too."""
+    """So is a request without a body."""
     async with counting() as far:
         graph = GraphClient(f"http://127.0.0.1:{far.port}", "v26.0", lambda: "EAAX")
         with pytest.raises(Exception, match="InDoubt"):
             await graph.health_status("1")  # answered with something else: read, and no health
         assert far.bytes > 0
         await graph.aclose()
-
-
-def test_the_library_still_writes_where_it_is_asked() -> None:
-    """The marks hang on these two steps; where an upgrade renames one, a message that has left could be sent again."""
-    for step in ("send", "write_bytes"):
-        assert step in vars(ClientRequest) and step in vars(LeasedRequest)

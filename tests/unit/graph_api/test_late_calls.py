@@ -73,15 +73,18 @@ async def sent(graph: GraphClient, clock: Clock) -> list[object]:
 
 
 @pytest.mark.req("DSP-19")
-async def test_of_several_calls_that_were_checked_together_none_leaves_when_it_is_too_late() -> None:
-    """Their connections are at hand in one turn of the loop; the last check is followed by a long sleep."""
+@pytest.mark.parametrize("checks", [1, 3, AT_ONCE])
+async def test_of_several_calls_at_once_none_leaves_after_a_sleep(checks: int) -> None:
+    """Their connections are at hand in one turn of the loop; so many are checked, then comes a long sleep. Each leaves
+    in the step of its own check: the last one checked is late, and those after it."""
     async with far_side() as (far, graph):
         assert await sent(graph, Clock(1000)) == [ACCEPTED] * AT_ONCE
         assert (far.asked, far.connections) == (AT_ONCE, AT_ONCE)
-        assert await sent(graph, Clock(AT_ONCE)) == [LATE] * AT_ONCE
-        assert far.asked == AT_ONCE, "the lease had run out for all of them"
+        in_time = checks - 1
+        assert await sent(graph, Clock(checks)) == [ACCEPTED] * in_time + [LATE] * (AT_ONCE - in_time)
+        assert far.asked == AT_ONCE + in_time, "the lease had run out for the others"
         assert await sent(graph, Clock(1000)) == [ACCEPTED] * AT_ONCE
-        assert far.asked == 2 * AT_ONCE
+        assert (far.asked, far.connections) == (2 * AT_ONCE + in_time, AT_ONCE)
 
 
 async def test_whoever_is_not_late_leaves_on_the_connection_that_it_had() -> None:

@@ -20,7 +20,6 @@ from harkara.graph_api.egress import (
     LeasedTransport,
     RawAnswer,
     WayOut,
-    WentAround,
 )
 from harkara.graph_api.outcome import (
     IMPOSSIBLE,
@@ -180,13 +179,9 @@ class GraphClient:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._way_out.ask(call, method, url, headers, content)
         except TimeoutError:
-            if call.late:  # the process slept through lease and time-out: that says nothing of the far side
-                return NotSent("lease")
             return InDoubt("timeout") if call.left else NotSent("connect")
         except (LeaseLost, httpx.HTTPError, httpx.InvalidURL) as exc:
             return classify_exception(exc)
-        except WentAround:
-            raise
         except Exception as exc:
             if call.left:  # whatever it was, it came after the request may have left
                 return InDoubt("connection")
