@@ -35,7 +35,8 @@ Status = Literal[
 MARK_RANK: dict[str, int] = {"silent": 0, "presumed_dropped": 1}
 POLICY_RANK: dict[str, int] = {"received": 0, "cleared": 1, "routed": 2, "rejected": 3}
 EFFECT_RANK: dict[str, int] = {"submitted": 0, "sent": 1, "failed": 2, "delivered": 3, "read": 4, "played": 5}
-_FIXED_RANK = MARK_RANK | POLICY_RANK | EFFECT_RANK
+FIXED_RANK = MARK_RANK | POLICY_RANK | EFFECT_RANK
+"""By status; any other is a lane's, whose rank is its journal sequence."""
 _PHASE = dict.fromkeys(MARK_RANK, 0) | dict.fromkeys(POLICY_RANK, 1) | dict.fromkeys(EFFECT_RANK, 3)
 REACHED = frozenset({"delivered", "read", "played"})
 ENDS_WITHOUT_EFFECT = frozenset({"rejected", "cancelled", "expired", "failed_unsent", "unknown", "rehearsed"})
@@ -93,7 +94,7 @@ class MessageLifecycle(Event):
     def _rank_of_status(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(status := data.get("status"), str):
             return data  # the field's own check says what is wrong with it
-        fixed = _FIXED_RANK.get(status)
+        fixed = FIXED_RANK.get(status)
         if fixed is not None:
             return {**data, "rank": fixed}
         rank = data.get("rank", -1)

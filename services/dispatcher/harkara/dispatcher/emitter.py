@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from harkara.contracts.envelope import Headers, encode
+from harkara.contracts.envelope import Headers, encode_at
 from harkara.contracts.event import epoch_ms
 from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import LARGEST_RECORD_BYTES, QUARANTINED, Topic
@@ -160,7 +160,7 @@ class Emitter:
             emission.key,
             partition_for(emission.partition_key, self._settings.partitions),
             told,
-            timestamp=epoch_ms(instant(emission.at)),
+            timestamp=_times(emission.at)[1],
             headers=[*headers],
         )
 
@@ -228,14 +228,21 @@ class Emitter:
 
 
 def _encoded(emission: Emission) -> tuple[bytes, Headers]:
-    value, headers = encode(
+    value, headers = encode_at(
+        _times(emission.at)[0],
         emission.event,
         event_id=emission.id,
         source="dispatcher",
-        time=instant(emission.at),
         subject=emission.subject,
         traceparent=emission.trace,
     )
     if emission.dlq_reason is not None:
         headers += [("dlq-reason", emission.dlq_reason.encode()), ("dlq-loop", b"dispatcher")]
     return value, headers
+
+
+@lru_cache(maxsize=64)  # the events of a round have one instant
+def _times(at: float) -> tuple[bytes, int]:
+    """As a header has it, and as a record's timestamp."""
+    moment = instant(at)
+    return moment.isoformat().encode(), epoch_ms(moment)

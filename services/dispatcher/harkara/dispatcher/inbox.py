@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 from confluent_kafka import Message as Record
 from confluent_kafka import TopicPartition
 
 from harkara.contracts.commands import SendCommand
-from harkara.contracts.envelope import Headers, Undecodable, decode
+from harkara.contracts.envelope import Headers, Undecodable, decode_event
 from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.lifecycle import EFFECT_RANK, REACHED
 from harkara.contracts.partition import partition_for
@@ -37,23 +37,20 @@ PAUSE_ABOVE = 2000  # records of one topic that wait here: four rounds; more onl
 RESUME_BELOW = 500
 
 
-@dataclass(frozen=True, slots=True)
-class OrderArrived:
+class OrderArrived(NamedTuple):
     """A valid DispatchOrder as JSON."""
 
     order: dict[str, Any]
     trace: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CommandArrived:
+class CommandArrived(NamedTuple):
     """A valid SendCommand."""
 
     command: SendCommand
 
 
-@dataclass(frozen=True, slots=True)
-class EchoArrived:
+class EchoArrived(NamedTuple):
     """A status of Meta that names one of our attempts. `at` in Unix seconds; `failed_code`: Meta's code where the
     status is `failed` (0: none), else None; `reached`: it says that the person has it; `person_key`: who they are, by
     Meta's name of their phone."""
@@ -132,24 +129,23 @@ class Inbox:
     def _decoded(self, topic: Topic, record: Record) -> Arrival | None:
         if topic is MESSAGE_LIFECYCLE:
             return None if _is_of_a_lane(record) else _echo(record.value())
-        headers = _headers(record)
-        where = f"{record.topic()}-{record.partition()}-{record.offset()}"
+        about: dict[str, Any] = dict(reversed(_pairs(record)))  # of a name that is there twice the first counts
         try:
-            envelope = decode(topic.events, record.value(), headers, fallback_id=where)
-            event = envelope.event
+            event = decode_event(topic.events, record.value(), _text(about, "ce_type"))
+            if isinstance(event, DispatchOrder):
+                return self._order(event, _text(about, "traceparent"))
             if isinstance(event, SendCommand):
                 return CommandArrived(event)
-            if isinstance(event, DispatchOrder):
-                return self._order(event, envelope.traceparent)
         except Undecodable as error:
-            key = record.key()
+            key, headers = record.key(), _headers(record)
             self.quarantined.append(Quarantined(topic, self.partition, key, record.value(), headers, str(error)))
         return None
 
     def _order(self, order: DispatchOrder, trace: str | None) -> OrderArrived:
         if partition_for(order.home, self.partitions) != self.partition:
             raise Undecodable(f"home {order.home} belongs to another partition: another lane would send it too")
-        return OrderArrived(order.model_dump(mode="json", exclude_none=True), trace)
+        plain = order.__pydantic_serializer__.to_python(order, mode="json", exclude_none=True)
+        return OrderArrived(plain, trace)
 
 
 def _is_of_a_lane(record: Record) -> bool:
@@ -161,9 +157,17 @@ def _headers(record: Record) -> Headers:
     return [(name, value.encode() if isinstance(value, str) else value or b"") for name, value in _pairs(record)]
 
 
-def _pairs(record: Record) -> Iterable[tuple[str, Any]]:
+def _text(about: dict[str, Any], name: str) -> str | None:
+    """Of a header without a value: empty."""
+    if name not in about:
+        return None
+    value = about[name] or b""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _pairs(record: Record) -> Sequence[tuple[str, Any]]:
     found = record.headers() or []
-    return found.items() if isinstance(found, dict) else found
+    return list(found.items()) if isinstance(found, dict) else found
 
 
 def _echo(value: bytes | None) -> EchoArrived | None:

@@ -142,22 +142,30 @@ def to_the_microsecond(at: float) -> float:
 
 def encoded(entry: Entry) -> tuple[bytes | None, Headers]:
     """The record's value and headers: a JournalRecord in CloudEvents binary mode; a tombstone has neither."""
-    if entry.data is None:
+    key, seq, kind, at, home, data = entry
+    if data is None:
         return None, []
-    at = instant(entry.at)
-    value = orjson.dumps({"home": entry.home, "seq": entry.seq, "kind": entry.kind, "at": at, "data": entry.data})
-    headers: Headers = [
+    written = _written(at)
+    value = orjson.dumps({"home": home, "seq": seq, "kind": kind, "at": written, "data": data})
+    return value, [
         ("ce_specversion", b"1.0"),
-        ("ce_id", b"%s-%d" % (entry.key.encode(), entry.seq)),
+        ("ce_id", f"{key}-{seq}".encode()),
         ("ce_source", b"dispatcher"),
-        ("ce_type", JournalRecord.ce_type.encode()),
-        ("ce_time", at.isoformat().encode()),
-        ("content-type", CONTENT_TYPE),
+        _TYPE,
+        ("ce_time", written.encode()),
+        _JSON,
     ]
-    return value, headers
+
+
+_TYPE, _JSON = ("ce_type", JournalRecord.ce_type.encode()), ("content-type", CONTENT_TYPE)
 
 
 @lru_cache(maxsize=64)  # the entries of a round have one instant
+def _written(at: float) -> str:
+    return instant(at).isoformat()
+
+
+@lru_cache(maxsize=64)
 def _seconds(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable
 
 import structlog
@@ -27,13 +28,15 @@ log = structlog.get_logger()
 
 
 def count_entries(entries: Iterable[Entry]) -> None:
-    """Counters and alerts of entries that are committed."""
+    """Counters and alerts of entries that are committed; what nearly every message counts, once for all of them."""
+    ends, accepted = Counter[str](), Counter[str]()
     for entry in entries:
         data = entry.data or {}
         _count_fallback(entry.kind, data)
         if entry.kind == "end":
-            metrics.ENDS.labels(data["status"]).inc()
+            ends[data["status"]] += 1
             if data["status"] == "submitted":
+                accepted[data.get("number", "")] += 1
                 _count_submitted(data)
         elif entry.kind == "step" and data["status"] == "unknown":
             metrics.IN_DOUBT_SETTLED.labels("unknown").inc()
@@ -53,14 +56,17 @@ def count_entries(entries: Iterable[Entry]) -> None:
             metrics.ALERTS.labels(alert_label(data)).inc()
             subject = entry.key.partition("/")[2] if entry.kind == "hold" else message_id_of(entry.key)
             log.error("refusal_needs_a_look", subject=subject, code=data.get("code"), reason=data.get("reason"))
+    for status, many in ends.items():
+        metrics.ENDS.labels(status).inc(many)
+    for number, many in accepted.items():
+        metrics.ACCEPTED.labels(number).inc(many)
 
 
 def _count_submitted(data: Data) -> None:
     """A message that Meta has: as its answer said, or a status."""
-    number, reason = data.get("number", ""), data.get("reason")
-    metrics.ACCEPTED.labels(number).inc()
+    reason = data.get("reason")
     if reason == "held_by_meta":
-        metrics.HELD_BY_META.labels(number, data["meta_status"]).inc()
+        metrics.HELD_BY_META.labels(data.get("number", ""), data["meta_status"]).inc()
     elif reason == "seen_in_status":
         metrics.IN_DOUBT_SETTLED.labels("accepted").inc()
 

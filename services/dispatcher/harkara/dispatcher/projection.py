@@ -4,14 +4,15 @@ the journal. A function of the entry alone, ids included, so whoever takes the l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, TypeGuard, cast
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeGuard
 
 from harkara.contracts.audit import AuditRecord, as_json, decision_hash
 from harkara.contracts.consent import ConsentEvent
-from harkara.contracts.event import Event, Reason, event_id
+from harkara.contracts.event import Decision, Event, Reason, event_id, plausible
 from harkara.contracts.intents import DispatchOrder
-from harkara.contracts.lifecycle import FACTS, MessageLifecycle, Status
+from harkara.contracts.lifecycle import FIXED_RANK, MessageLifecycle
 from harkara.contracts.numbers import NumberEvent
 from harkara.contracts.portfolios import PortfolioEvent
 from harkara.contracts.templates import TemplateEvent
@@ -37,8 +38,7 @@ _TEMPLATE_STATUS = {132015: "PAUSED", 132016: "DISABLED"}
 """What a refusal says of its template (Meta, error codes)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(NamedTuple):
     """An event to write: `event` for its topic, or a quarantined order. Partitioned by `partition_key`."""
 
     topic: Topic
@@ -58,7 +58,10 @@ def implied(entry: Entry) -> list[Emission]:
         return []
     project = _PROJECTIONS.get(entry.kind)
     found = [] if project is None else project(entry, entry.data)
-    return [*found, *(_refusal(entry, each.event, each.id) for each in found if _is_refusal(each.event))]
+    for each in tuple(found):
+        if _is_refusal(each.event):
+            found.append(_refusal(entry, each.event, each.id))
+    return found
 
 
 def _is_refusal(event: Event) -> TypeGuard[MessageLifecycle]:
@@ -93,11 +96,17 @@ def _refusal(entry: Entry, event: MessageLifecycle, step: str) -> Emission:
 
 def _order(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     order = data["order"]
-    facts: dict[str, Any] = {name: order.get(name) for name in FACTS}
-    if data["status"] == "scheduled":
-        facts["hold_until"] = order["not_before"]
+    later = data["status"] == "scheduled"
     attempt = data["again"]["attempt"] + 1 if "again" in data else 1
-    return [_lifecycle(entry, data, order["message_id"], data["status"], attempt, **facts)]
+    facts = {
+        "run_id": order.get("run_id"),
+        "producer": order.get("producer"),
+        "person_key": order.get("person_key"),
+        "category": order.get("category"),
+        "received_at": _read(order.get("received_at")),
+        "hold_until": _read(order["not_before"]) if later else None,
+    }
+    return [_lifecycle(entry, data, order["message_id"], data["status"], attempt, facts)]
 
 
 def _step(entry: Entry, data: dict[str, Any]) -> list[Emission]:
@@ -111,11 +120,11 @@ def _step(entry: Entry, data: dict[str, Any]) -> list[Emission]:
         "form": data.get("form") if under_way else None,
         "template": data.get("template") if under_way else None,
         "run_id": data.get("run_id"),
-        "hold_until": None if until is None or under_way else instant(until),
+        "hold_until": None if until is None or under_way else _at(until),
         "error_code": data.get("code"),
         "decision": _decision(entry, data, status) if "went_by" in data else None,
     }
-    return [_lifecycle(entry, data, message_id_of(entry.key), status, belongs_to, **evidence)]
+    return [_lifecycle(entry, data, message_id_of(entry.key), status, belongs_to, evidence)]
 
 
 def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
@@ -124,16 +133,16 @@ def _end(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     evidence = {
         "phone_number_id": data.get("number") if called else None,
         "form": data.get("form") if called else None,
-        "template": data.get("template") if data.get("form") == "template" and called else None,
+        "template": data.get("template") if called and data.get("form") == "template" else None,
         "wamid": data.get("wamid"),
         "error_code": data.get("code"),
         "run_id": data.get("run_id"),
         "decision": _decision(entry, data, data["status"]),
     }
-    emissions = [_lifecycle(entry, data, message_id, data["status"], data["event_attempt"], **evidence)]
+    emissions = [_lifecycle(entry, data, message_id, data["status"], data["event_attempt"], evidence)]
     if "withdrawn" in data:
         number, status = data["withdrawn"]
-        emissions.append(replace(_lifecycle(entry, data, message_id, status, number), id=_id(entry, "withdrawn")))
+        emissions.append(_lifecycle(entry, data, message_id, status, number, {})._replace(id=_id(entry, "withdrawn")))
     if data["status"] == "failed_unsent" and "order" in data:
         emissions.append(_dead_letter(entry, data, message_id))
     if data.get("opted_out"):
@@ -269,14 +278,14 @@ def _audit(entry: Entry, actor: str, action: str, subject: str, details: dict[st
 def _duplicate(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     """Evidence of an effect beside another: the message's state then shows two attempts that Meta has."""
     evidence = {"wamid": data.get("wamid"), "phone_number_id": data.get("number")}
-    return [_lifecycle(entry, data, message_id_of(entry.key), "submitted", data["attempt"], **evidence)]
+    return [_lifecycle(entry, data, message_id_of(entry.key), "submitted", data["attempt"], evidence)]
 
 
 def _conflict(entry: Entry, data: dict[str, Any]) -> list[Emission]:
     """Phase 1, so that it changes nothing of the message that the lane has."""
     conflict = {**data, "reason": "idempotency_conflict"}
     evidence = {"run_id": data.get("run_id"), "decision": _decision(entry, conflict, "rejected")}
-    return [_lifecycle(entry, conflict, message_id_of(entry.key), "rejected", 0, **evidence)]
+    return [_lifecycle(entry, conflict, message_id_of(entry.key), "rejected", 0, evidence)]
 
 
 _PROJECTIONS = {
@@ -295,19 +304,21 @@ _PROJECTIONS = {
 
 
 def _lifecycle(
-    entry: Entry, data: dict[str, Any], message_id: str, status: str, attempt: int, **evidence: Any
+    entry: Entry, data: dict[str, Any], message_id: str, status: str, attempt: int, evidence: dict[str, Any]
 ) -> Emission:
+    """Every value is of its type already, as the lane wrote it: to check them again would take half of the time."""
     reason = data.get("reason")
-    event = MessageLifecycle(
-        message_id=message_id,
-        home=entry.home,
-        status=cast(Status, status),
-        rank=entry.seq,
-        attempt=attempt,
-        at=instant(entry.at),
-        reason=None if reason is None else _reason(reason, data),
-        **{name: value for name, value in evidence.items() if value is not None},
-    )
+    said = {
+        "message_id": message_id,
+        "home": entry.home,
+        "status": status,
+        "rank": FIXED_RANK.get(status, entry.seq),
+        "attempt": attempt,
+        "at": _at(entry.at),
+        "reason": None if reason is None else _reason(reason, data),
+        **evidence,
+    }
+    event = MessageLifecycle.built_of(said)
     return Emission(
         MESSAGE_LIFECYCLE, entry.home, entry.home, event, _id(entry), entry.at, message_id, data.get("trace")
     )
@@ -321,11 +332,23 @@ def _reason(reason: str, data: dict[str, Any]) -> Reason:
     return Reason(code=reason, text=text, rule=rule, policy_version=version, details=data.get("details", {}))
 
 
-def _decision(entry: Entry, data: dict[str, Any], status: str) -> Any:
+@lru_cache(maxsize=64)  # the entries of a round have one instant
+def _at(at: float) -> datetime:
+    """Raises ValueError where a clock is out by a century."""
+    return plausible(instant(at))
+
+
+def _read(at: str | None) -> datetime | None:
+    """A time of an order."""
+    return None if at is None else datetime.fromisoformat(at)
+
+
+def _decision(entry: Entry, data: dict[str, Any], status: str) -> Decision | None:
     """What the decision went by: written out already (contacts), or its inputs alone (`causes.py`). An entry of before
     there were any has none. `as_of`: of a rehearsal, the slot for which it was made (Unix seconds)."""
     if "went_by" not in data:
-        return data.get("decision")
+        kept = data.get("decision")
+        return None if kept is None else Decision.model_validate(kept)
     version = data.get("policy_version", "")
     at = instant(data.get("as_of", entry.at))
     return decision_of(data["went_by"], status, data["reason"], version, at)

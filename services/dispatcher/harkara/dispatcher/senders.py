@@ -145,6 +145,6 @@ def body_of(message: Message) -> JsonObject:
     if chosen is None:
         raise ValueError(f"the order has no {message.form} content")
     opaque, said = callback_data(message.message_id, message.attempt), _CONTENT.validate_python(chosen)
-    if isinstance(said, Template) and message.course.template is not None:
+    if isinstance(said, Template) and said.variants and message.course.template is not None:  # else in one language
         said = spoken_in(said, message.course.template.partition(":")[2])
     return build_message(content.get("to"), said, opaque, user_id=content.get("user_id"))
