@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harkara.contracts.audit import AuditRecord
 from harkara.contracts.envelope import Undecodable, decode, encode
-from harkara.contracts.event import event_id
+from harkara.contracts.event import EARLIEST, LATEST, event_id, plausible
 from harkara.contracts.identity import derived_message_id, derived_run_id, message_traceparent, person_key
 from harkara.contracts.intents import LATEST_START, LONGEST_LIFE, SendIntent, Text
 from harkara.contracts.numbers import NumberCommand
@@ -163,3 +163,18 @@ def test_a_message_has_one_trace_whoever_writes_of_it() -> None:
     step = root[:36] + "a" * 16 + "-01"
     assert message_traceparent("order-0001", step) == step, "the step before is kept"
     assert message_traceparent("order-0002")[3:35] != root[3:35]
+
+
+ZONES = [timezone(timedelta(hours=hours)) for hours in (-12, -5, 0, 14)]
+
+
+@given(st.datetimes(timezones=st.sampled_from([UTC, *ZONES])) | st.builds(
+    lambda edge, seconds, zone: (edge + timedelta(seconds=seconds)).astimezone(zone),
+    st.sampled_from([EARLIEST, LATEST]), st.integers(-60_000, 60_000), st.sampled_from(ZONES),
+))  # fmt: skip
+def test_a_time_is_plausible_from_2000_to_2200_in_whatever_zone(at: datetime) -> None:
+    if EARLIEST <= at <= LATEST:
+        assert plausible(at) is at
+    else:
+        with pytest.raises(ValueError, match="2000 and 2200"):
+            plausible(at)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from harkara.contracts.intents import Button, Content, Media, Template, Text
+from harkara.contracts.intents import Button, Content, Media, Template
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object. Any: the values are Meta's nested shapes, written out by the functions below."""
@@ -25,22 +25,23 @@ def build_message(to: str | None, content: Content, opaque: str, *, user_id: str
     """
     if to is None and user_id is None:
         raise ValueError("the message has neither a phone number nor a user id to go to")
-    return {
-        "messaging_product": "whatsapp",
-        "recipient_type": "individual",
-        **({"to": to} if to is not None else {"recipient": user_id}),
-        "type": content.type,
-        content.type: _typed_object(content),
-        "biz_opaque_callback_data": opaque,
-    }
+    sent: JsonObject = {"messaging_product": "whatsapp", "recipient_type": "individual"}
+    if to is not None:
+        sent["to"] = to
+    else:
+        sent["recipient"] = user_id
+    sent["type"] = content.type
+    sent[content.type] = _typed_object(content)
+    sent["biz_opaque_callback_data"] = opaque
+    return sent
 
 
 def _typed_object(content: Content) -> JsonObject:
-    if isinstance(content, Text):
+    if content.type == "template":
+        return _template(content)
+    if content.type == "text":
         return {"body": content.body, "preview_url": content.preview_url}
-    if isinstance(content, Media):
-        return _media(content)
-    return _template(content)
+    return _media(content)
 
 
 def _media(media: Media) -> JsonObject:
@@ -55,7 +56,8 @@ def _template(template: Template) -> JsonObject:
     body = _body_parameters(template)
     if body:
         components.append({"type": "body", "parameters": body})
-    components.extend(_button(button) for button in template.buttons)
+    for button in template.buttons:
+        components.append(_button(button))
     sent: JsonObject = {"name": template.name, "language": {"code": template.language}}
     if components:
         sent["components"] = components

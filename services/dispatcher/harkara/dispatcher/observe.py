@@ -28,16 +28,13 @@ log = structlog.get_logger()
 
 
 def count_entries(entries: Iterable[Entry]) -> None:
-    """Counters and alerts of entries that are committed; what nearly every message counts, once for all of them."""
-    ends, accepted = Counter[str](), Counter[str]()
+    """Counters and alerts of entries that are committed."""
+    ended: list[Data] = []
     for entry in entries:
         data = entry.data or {}
         _count_fallback(entry.kind, data)
         if entry.kind == "end":
-            ends[data["status"]] += 1
-            if data["status"] == "submitted":
-                accepted[data.get("number", "")] += 1
-                _count_submitted(data)
+            ended.append(data)
         elif entry.kind == "step" and data["status"] == "unknown":
             metrics.IN_DOUBT_SETTLED.labels("unknown").inc()
         elif entry.kind == "step" and data.get("reason") == "owner_lost":
@@ -56,14 +53,22 @@ def count_entries(entries: Iterable[Entry]) -> None:
             metrics.ALERTS.labels(alert_label(data)).inc()
             subject = entry.key.partition("/")[2] if entry.kind == "hold" else message_id_of(entry.key)
             log.error("refusal_needs_a_look", subject=subject, code=data.get("code"), reason=data.get("reason"))
-    for status, many in ends.items():
+    _count_ended(ended)
+
+
+def _count_ended(ended: list[Data]) -> None:
+    """By status, and by number what Meta has: each counter once, however many of the round it counts."""
+    submitted = [data for data in ended if data["status"] == "submitted"]
+    for status, many in Counter([data["status"] for data in ended]).items():
         metrics.ENDS.labels(status).inc(many)
-    for number, many in accepted.items():
+    for number, many in Counter([data.get("number", "") for data in submitted]).items():
         metrics.ACCEPTED.labels(number).inc(many)
+    for data in submitted:
+        _count_submitted(data)
 
 
 def _count_submitted(data: Data) -> None:
-    """A message that Meta has: as its answer said, or a status."""
+    """How Meta has it: as its answer said, or a status."""
     reason = data.get("reason")
     if reason == "held_by_meta":
         metrics.HELD_BY_META.labels(data.get("number", ""), data["meta_status"]).inc()
