@@ -34,13 +34,23 @@ class Second:
         """The oldest. Raises IndexError where there is none."""
         return self._starts[0]
 
+    @property
+    def oldest_if_full(self) -> float | None:
+        """The oldest where there are as many as are kept, else None."""
+        return self._starts[0] if len(self._starts) >= self._size > 0 else None
+
     def add(self, at: float) -> None:
         """One more, to start at `at`; of more than `size` the oldest is forgotten."""
-        if len(self._starts) >= self._size:
-            if not self._starts or at < self._starts[0]:
+        starts = self._starts
+        if len(starts) >= self._size:
+            if not starts or at < starts[0]:
                 return  # it is the oldest itself
-            del self._starts[0], self._noted[0]
-        self._put(bisect_right(self._starts, at), at, at)
+            del starts[0], self._noted[0]
+        if not starts or at >= starts[-1]:  # mostly the newest
+            starts.append(at)
+            self._noted.append(at)
+        else:
+            self._put(bisect_right(starts, at), at, at)
 
     def began(self, noted: float, at: float) -> None:
         """The call that was noted for `noted` starts at `at`."""

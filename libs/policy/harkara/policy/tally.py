@@ -23,11 +23,12 @@ class Tally:
 
     def add(self, at: float, change: int = 1) -> None:
         """Count a call made at `at`, or with -1 one that was not made after all. One from before the tally is over."""
-        minute = self._minute(at)
-        self.reach(at)
-        place = minute % len(self._counts)
-        if minute > self._newest - len(self._counts) and self._counts[place] + change >= 0:
-            self._counts[place] += change
+        minute, counts = self._minute(at), self._counts
+        if minute > self._newest:
+            self.reach(at)
+        place = minute % len(counts)
+        if minute > self._newest - len(counts) and counts[place] + change >= 0:
+            counts[place] += change
             self.total += change
 
     def reach(self, at: float) -> None:

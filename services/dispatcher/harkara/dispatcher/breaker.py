@@ -21,7 +21,7 @@ from harkara.dispatcher.plan import BREAKER_REASONS, RESTING_TRIPS
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import LaneState
 from harkara.graph_api.errors import ErrorClass, Scope
-from harkara.graph_api.outcome import IMPOSSIBLE, InDoubt, NotSent, Outcome, Refused
+from harkara.graph_api.outcome import IMPOSSIBLE, Accepted, InDoubt, NotSent, Outcome, Refused
 
 OPENS_AFTER = 5  # by chance, with one call in ten unanswered, this happens once in 100,000 calls
 FIRST_OPEN_SECONDS = 0.5
@@ -41,7 +41,7 @@ def note_outcome(scribe: Scribe, number: str, home: str, outcome: Outcome) -> No
         return
     if word == SERVED:
         lane.failures_in_a_row = 0
-        standing = scribe.state.holds.get(("number", number))
+        standing = scribe.state.holds.get(("number", number)) if scribe.state.holds else None
         if standing is not None and standing.reason in BREAKER_REASONS:
             scribe.erase(journal.hold_key("number", number))
         return
@@ -64,6 +64,8 @@ def open_seconds(trips: int) -> float:
 def verdict_on(outcome: Outcome) -> str | None:
     """SERVED, NOT_REACHABLE, NOT_POSSIBLE or FAILING; None where the outcome says nothing of the endpoint (we did not
     call)."""
+    if isinstance(outcome, Accepted):
+        return SERVED
     if isinstance(outcome, NotSent):
         if outcome.reason == IMPOSSIBLE:
             return NOT_POSSIBLE

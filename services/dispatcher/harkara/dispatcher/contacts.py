@@ -20,7 +20,7 @@ def one_too_many(scribe: Scribe, around: Surroundings, message: Message, way: Go
     a rehearsal, when it would go (Unix seconds)."""
     recent = scribe.state.recent
     rules, now = recent.rules, scribe.now if at is None else at
-    if message.answers or not rules.concern(message.category):
+    if not rules.looks_at or message.answers or not rules.concern(message.category):
         return False
     mark, margin = mark_of(recent, message, way.candidate.form), quarantine_seconds(around)
     names = {name for known in message.names for name in (known, *around.links.kin(known))}

@@ -148,20 +148,20 @@ def place(scribe: Scribe, around: Surroundings, message: Message) -> None:
             scribe.end(message, ended.status, message.attempt + 1, reason=ended.reason, **why)
         return
     way = way_of(scribe.state, around, message, scribe.now)
-    if isinstance(way, Over) and way.status == "unknown":
-        scribe.step(message, "unknown", reason=way.reason, **decided(around, message, way))
-    elif isinstance(way, Over):
-        order = order_of(message) if way.status == "failed_unsent" else None  # for the DLQ
-        why = decided(around, message, way)
-        scribe.end(message, way.status, message.attempt + 1, reason=way.reason, order=order, **why)
-    elif isinstance(way, Wait):
-        _keep(scribe, around, message, way)
-    else:
+    if isinstance(way, Go):
         if message.status in ("held", "scheduled"):
             scribe.step(message, "queued")
         if message.placed != way.candidate.number:  # one that stands there already may have had its minute
             scribe.state.place(message, way.candidate.number)
             note_probe(scribe.state, around, message, way, scribe.now)
+    elif isinstance(way, Over) and way.status == "unknown":
+        scribe.step(message, "unknown", reason=way.reason, **decided(around, message, way))
+    elif isinstance(way, Over):
+        order = order_of(message) if way.status == "failed_unsent" else None  # for the DLQ
+        why = decided(around, message, way)
+        scribe.end(message, way.status, message.attempt + 1, reason=way.reason, order=order, **why)
+    else:
+        _keep(scribe, around, message, way)
 
 
 def _keep(scribe: Scribe, around: Surroundings, message: Message, way: Wait) -> None:
@@ -234,8 +234,7 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
     types = types_first(scribe, lane, message, way.candidate)
     if types is not None:
         return types
-    if state.holds:
-        note_probe(state, around, message, way, scribe.now)
+    note_probe(state, around, message, way, scribe.now)
     lane.take(message)
     message.placed = None
     scribe.step(
@@ -244,9 +243,9 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
         attempt=message.attempt + 1,
         number=way.candidate.number,
         form=way.candidate.form,
-        called_at=max(scribe.now, lane.pace.next_at(message.media)),
+        called_at=max(scribe.now, lane.pace.next_at(message.traits.media)),
         template=way.template,
-        swapped=way.template if way.template != message.template_key else None,
+        swapped=way.template if way.template != message.traits.template_key else None,
     )
     started.append(message)
     return True

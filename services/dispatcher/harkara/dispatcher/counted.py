@@ -49,7 +49,9 @@ def after_end(
     seconds) where that is not known. The end of a message that went on and was not called since takes the place of
     the order that said what counts, so it says so itself: the newest step may be of before its former end.
     """
-    known = _known(recent, message)
+    known, went_on = _known(recent, message), message.attempt > 0 and message.course.number is None
+    if not (known or went_on or _concerned(recent, message)):
+        return None
     withdrawn, newer = facts.get("withdrawn") or (0, "")
     after = _without(known, withdrawn) if newer == "cancelled" else known
     if status in ("failed_unsent", "cancelled", "expired"):
@@ -57,7 +59,6 @@ def after_end(
     elif status == "submitted" and _is_news(recent, message, event_attempt, after, known):
         mark = mark_of(recent, message, message.form or "")
         after = [*after, Attempt(event_attempt, message.called_at or now, mark)]
-    went_on = message.attempt > 0 and message.number is None
     return None if after == known and not went_on else _told(message, after)
 
 
@@ -81,7 +82,8 @@ def _known(recent: Recent, message: Message) -> list[Attempt]:
 
 def _concerned(recent: Recent, message: Message) -> bool:
     """A confirmation of the person's own command is no contact."""
-    return not message.answers and recent.rules.concern(message.category)
+    rules, traits = recent.rules, message.traits
+    return bool(rules.looks_at) and not traits.answers and rules.concern(traits.category)
 
 
 def _is_news(recent: Recent, message: Message, attempt: int, after: list[Attempt], known: list[Attempt]) -> bool:

@@ -219,13 +219,14 @@ class FairQueue:
 
     def put(self, message: Message, place: float, weight: float) -> None:
         """Into its flow, at `place` (smaller goes first); `weight` is its producer's from now on."""
-        producer = self._turns.sharers.get(message.producer)
+        traits, named = message.traits, message.flow
+        producer = self._turns.sharers.get(traits.producer)
         if producer is None:
-            producer = self._turns.join(Producer(message.producer, weight))
-        flow = producer.flows.sharers.get(message.flow)
+            producer = self._turns.join(Producer(traits.producer, weight))
+        flow = producer.flows.sharers.get(named)
         if flow is None:
-            flow = producer.flows.join(Flow(message.flow, 1.0))
-        kind = int(message.media)
+            flow = producer.flows.join(Flow(named, 1.0))
+        kind = int(traits.media)
         producer.weight = weight
         flow.put(message, place, kind)
         producer.flows.enlist(flow, kind)
@@ -234,16 +235,20 @@ class FairQueue:
 
     def remove(self, message: Message, *, turn_taken: bool = False) -> None:
         """Out of the queue; a message that is sent takes a turn of its flow, and of its producer."""
-        producer = self._turns.sharers[message.producer]
+        producer = self._turns.sharers[message.traits.producer]
         flow = producer.flows.sharers[message.flow]
-        flow.drop(message, int(message.media))
+        flow.drop(message, int(message.traits.media))
         producer.flows.leave(flow, turn_taken=turn_taken)
         self._turns.leave(producer, turn_taken=turn_taken)
         self.count -= 1
 
     def next(self, *, media: bool) -> Message | None:
         """Whose turn it is; without `media`, among the texts."""
-        producer = self._turns.next(BOTH if media else TEXT)
+        if not media:
+            text = self._turns.first(0)
+            texts = None if text is None else text.flows.first(0)
+            return None if texts is None else texts.entries[0][0][2]
+        producer = self._turns.next(BOTH)
         flow = None if producer is None else producer[0].flows.next(producer[1])
         if flow is None:
             return None

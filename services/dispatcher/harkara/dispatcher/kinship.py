@@ -23,7 +23,9 @@ def lined(order: dict[str, Any], state: LaneState, around: Surroundings) -> dict
     overtaken. Where two names of a person became known as such while messages waited under both, these keep two orders.
     """
     person = order["person_key"]
-    line = state.recipients.line_name(person) or around.links.line(person)
+    line = state.recipients.line_name(person)
+    if line is None:
+        line = around.links.line(person) if around.links else person
     return order if line == person else order | {"line": line}
 
 

@@ -6,7 +6,7 @@ before the call (the last gate). Pure; times are Unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -118,11 +118,12 @@ Way: TypeAlias = Go | Wait | Over
 def way_of(state: LaneState, around: Surroundings, message: Message, now: float) -> Way:
     """The first healthy candidate, or why there is none; one whose breaker is open counts where no other is healthy."""
     shut = over(state, around, message, now) or held_back(state, message, now)
-    shut = shut or lost_for_resend(state, around, message, now)
+    if shut is None and message.course.resent:
+        shut = lost_for_resend(state, around, message, now)
     if shut is not None:
         return shut
     waits: list[Wait] = []
-    final = Over("failed_unsent", "window_closed" if message.plan else "no_route", causes.ways)
+    final: Over | None = None
     resting: Go | None = None
     for candidate in _ways_left(message, now):
         way = Go(candidate, _template_of(state, around, message, candidate, now))
@@ -136,7 +137,7 @@ def way_of(state: LaneState, around: Surroundings, message: Message, now: float)
             resting = way
         waits.append(Wait(obstacle.reason, _earlier(obstacle.until, candidate.valid_until), obstacle.by))
     if not waits:
-        return final
+        return final or Over("failed_unsent", "window_closed" if message.plan else "no_route", causes.ways)
     if resting is not None:
         return resting  # it keeps its place: the breaker lets its calls through one by one
     until = None
@@ -145,13 +146,11 @@ def way_of(state: LaneState, around: Surroundings, message: Message, now: float)
     return Wait(waits[0].reason, until, waits[0].by)
 
 
-def _ways_left(message: Message, now: float) -> Iterator[Candidate]:
+def _ways_left(message: Message, now: float) -> list[Candidate]:
     """Those of its plan that time has not closed, and where it is sent again those by the same number."""
-    pinned = message.pinned
-    for each in message.plan:
-        closed = rules.is_closed(each.form, each.valid_until, now, template_only=message.template_only)
-        if not closed and pinned in (None, each.number):
-            yield each
+    only, pinned = message.course.template_only, message.pinned if message.course.resent else None
+    left = [each for each in message.plan if pinned in (None, each.number)]
+    return [each for each in left if not rules.is_closed(each.form, each.valid_until, now, template_only=only)]
 
 
 def lost_for_resend(state: LaneState, around: Surroundings, message: Message, now: float) -> Over | None:
@@ -160,7 +159,7 @@ def lost_for_resend(state: LaneState, around: Surroundings, message: Message, no
     if number is None:
         return None
     facts = around.fleet.get(number)
-    planned = any(_ways_left(message, now)) and (facts is None or facts.home == message.home)
+    planned = bool(_ways_left(message, now)) and (facts is None or facts.home == message.home)
     obstacle = number_obstacle(state, around, number, now)
     why, until = (None, None) if obstacle is None else (obstacle.reason, obstacle.until)
     if not rules.lost_for_resend(planned=planned, obstacle=why, until=until):
@@ -172,7 +171,7 @@ def over(state: LaneState, around: Surroundings, message: Message, now: float) -
     """Whether the message may not go by any way: cancelled, refused by its recipient, too late."""
     if state.cancels and (word := cancel_of(state, message)) is not None:
         return Over("cancelled", "cancelled", partial(causes.cancelled, *word))
-    for name in message.names:
+    for name in message.names if around.denials else ():
         denial = around.denials.get(name)
         if denial is not None and (standing := refused(denial, message, now)) is not None:
             return Over("cancelled", f"consent_{standing}", partial(causes.consent, name, denial, _purpose(message)))
@@ -185,7 +184,7 @@ def held_back(state: LaneState, message: Message, now: float) -> Wait | Over | N
     """Whether it may not go for now whatever its numbers can: its run is paused, or it is not the time of day."""
     if state.pauses and (word := state.pauses.get(message.run_id or "")) is not None and word.paused:
         return Wait("run_paused", None, partial(causes.run, word))
-    return out_of_hours(message, now)
+    return out_of_hours(message, now) if message.traits.hours else None
 
 
 def out_of_hours(message: Message, now: float) -> Wait | Over | None:
@@ -251,22 +250,22 @@ def obstacle_of(
     """What stands in this way, or None. A number's short pause is none for `patience` seconds. Over: what became of its
     template closes it for good."""
     candidate = way.candidate
-    wording = _template_obstacle(state, around, message, way, now)
+    number, facts = candidate.number, around.fleet.get(candidate.number)
+    wording = _template_obstacle(state, around, facts, message, way, now)
     if isinstance(wording, Over):
         return wording
-    facts = around.fleet.get(candidate.number)
-    if facts is not None and facts.home != message.home:
-        by = partial(causes.elsewhere, candidate.number, facts.home)
+    if facts is not None and facts.home != message.traits.home:
+        by = partial(causes.elsewhere, number, facts.home)
         return Wait("number_of_another_home", None, by)  # its own lane has it: two lanes would share its pace
-    in_general = number_obstacle(state, around, candidate.number, now)
+    in_general = number_obstacle(state, around, number, now)
     if in_general is not None and (in_general.until is None or in_general.until > now + patience):
         return in_general
-    if patience and _is_shunned(state, message, candidate.number):
+    if state.holds and patience and _is_shunned(state, message, number):  # a breaker that opened is a hold
         return Wait("endpoint_failing", None)
-    pair = _held(state, "pair", f"{candidate.number}/{message.line}", now) if state.holds else None
+    pair = _held(state, "pair", f"{number}/{message.line}", now) if state.holds else None
     if pair is not None or candidate.form == "session":
         return pair
-    number_state = around.states.get(candidate.number)
+    number_state = around.states.get(number)
     if number_state is not None and (kept := _kept_back(number_state, "template", now)) is not None:
         return kept
     if wording is None and facts is not None and facts.limited and patience:  # the last gate: its place is taken
@@ -280,29 +279,28 @@ def _template_of(
 ) -> str | None:
     """By which template this candidate would go: the message's own, or while that may not go, or Meta tries it out, the
     first of its other languages that Meta is known to let through."""
-    own, facts = message.template_key, around.fleet.get(candidate.number)
     if candidate.form == "session":
         return None
-    backups = message.traits.backups
-    if not backups or facts is None:
+    own, backups = message.traits.template_key, message.traits.backups
+    facts = around.fleet.get(candidate.number) if backups else None
+    if facts is None:
         return own
     tried_out = state.holds and state.in_assessment(at_account(facts.waba_id, own or ""))
-    if not tried_out and _template_obstacle(state, around, message, Go(candidate, own), now) is None:
+    if not tried_out and _template_obstacle(state, around, facts, message, Go(candidate, own), now) is None:
         return own
     for each in backups:
         word = around.templates.get(at_account(facts.waba_id, each))
         approved = word is not None and word.approved
-        if approved and _template_obstacle(state, around, message, Go(candidate, each), now) is None:
+        if approved and _template_obstacle(state, around, facts, message, Go(candidate, each), now) is None:
             return each
     return own
 
 
 def _template_obstacle(
-    state: LaneState, around: Surroundings, message: Message, way: Go, now: float
+    state: LaneState, around: Surroundings, facts: NumberFacts | None, message: Message, way: Go, now: float
 ) -> Wait | Over | None:
-    """What is known of the template in the account of the way's number, or what Meta's refusal of another message by it
-    holds it for."""
-    facts = around.fleet.get(way.candidate.number)
+    """What is known of the template in the account of the way's number (`facts`), or what Meta's refusal of another
+    message by it holds it for."""
     if way.candidate.form == "session" or facts is None:
         return None
     name = at_account(facts.waba_id, way.template or "")
@@ -326,6 +324,8 @@ def _held(
 
 def _kept_back(number_state: NumberState, form: Form | None, now: float) -> Wait | None:
     """What the state of the number says against a call in this form (None: against any call)."""
+    if number_state.verdict == "open":
+        return None
     shut = rules.number_kept_back(number_state.verdict, _seconds(number_state.until), form, now)
     return None if shut is None else Wait(shut.reason, shut.until, partial(causes.number_state, number_state, form))
 
@@ -344,13 +344,12 @@ def told_of(around: Surroundings, message: Message, wait: Wait) -> dict[str, Any
 def number_obstacle(state: LaneState, around: Surroundings, number: str, now: float) -> Wait | None:
     """Why the number may send nothing at all now, or None. No state on the topic: nothing speaks against it."""
     facts = around.fleet.get(number)
-    if facts is None or not facts.usable or token_used_up(state, facts):
+    if facts is None or not facts.usable or (state.auth_failures and token_used_up(state, facts)):
         return _unusable(state, facts, number)
-    held = _held(state, "number", number, now) if state.holds else None
-    number_state = around.states.get(number)
-    if held is not None or number_state is None or number_state.verdict == "open":
+    if state.holds and (held := _held(state, "number", number, now)) is not None:
         return held
-    return _kept_back(number_state, None, now)
+    number_state = around.states.get(number)
+    return None if number_state is None else _kept_back(number_state, None, now)
 
 
 def _unusable(state: LaneState, facts: NumberFacts | None, number: str) -> Wait | None:

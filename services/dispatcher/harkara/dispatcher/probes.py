@@ -104,6 +104,8 @@ def _stays(key: tuple[str, str], hold: Hold, now: float) -> bool:
 
 def note_probe(state: LaneState, around: Surroundings, message: Message, way: Go, now: float) -> None:
     """The message takes this way: where its template is half-open, it is the one by which that is tried."""
+    if not state.holds:
+        return
     facts = around.fleet.get(way.candidate.number)
     if way.template is None or facts is None:
         return
@@ -120,8 +122,10 @@ def note_probe(state: LaneState, around: Surroundings, message: Message, way: Go
 def template_served(scribe: Scribe, around: Surroundings, message: Message) -> None:
     """Meta has taken the message: if its template was half-open, it goes again. Whether one that is held was taken by
     a call of before says nothing."""
+    if not scribe.state.holds:
+        return
     facts = around.fleet.get(message.number or "")
-    if message.form != "template" or facts is None or not scribe.state.holds:
+    if message.form != "template" or facts is None:
         return
     name = at_account(facts.waba_id, message.template_used or "")
     hold = scribe.state.holds.get(("template", name))

@@ -98,12 +98,15 @@ class NumberLane:
             return None
         for priority in PRIORITIES:
             queue = self.queues[priority]
-            if queue.count and (message := queue.next(media=self._media_may_go(queue, now))) is not None:
+            if not queue.count:
+                continue
+            message = queue.next(media=queue.has_media and self._media_may_go(now))
+            if message is not None:
                 return message
         return None
 
-    def _media_may_go(self, queue: FairQueue, now: float) -> bool:
-        return queue.has_media and self.pace.next_at(media=True) - self.pace.ahead() <= now
+    def _media_may_go(self, now: float) -> bool:
+        return self.pace.next_at(media=True) - self.pace.ahead() <= now
 
     def next_at(self) -> float | None:
         """When a call may be decided as far as the pace goes or a sleep ends (Unix seconds); None: nobody is here."""

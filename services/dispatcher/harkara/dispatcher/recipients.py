@@ -128,6 +128,8 @@ class Recipients:
         """The line of what waits for a person under this name; None where nothing does. (Only a second name that an
         intent gives may have messages of several lines.)"""
         known, elsewhere = self._lines.get(person_key), self._elsewhere.get(person_key, {})
+        if known is None and not elsewhere:
+            return None
         here = (known,) if isinstance(known, Message) else () if known is None else known.messages.values()
         for message in itertools.chain(here, elsewhere.values()):  # mostly the first; thousands may wait for one person
             if message.person_key == person_key:

@@ -49,40 +49,44 @@ class Scribe:
 
     def step(self, message: Message, status: str, **changes: Any) -> None:
         """The message's next status, with everything else of it that changes or lasts."""
+        spent, number, form, called_at, _, template_only, resent, swapped, refused = message.course
         data = {
             "status": status,
             "attempt": message.attempt,
-            "spent": message.spent,
-            "number": message.number,
-            "form": message.form,
-            "called_at": message.called_at,
-            "template_only": message.template_only,
-            "resent": message.resent,
-            "swapped": message.course.template,
-            "refused": message.course.refused,
-            "run_id": message.run_id,
+            "spent": spent,
+            "number": number,
+            "form": form,
+            "called_at": called_at,
+            "template_only": template_only,
+            "resent": resent,
+            "swapped": swapped,
+            "refused": refused,
+            "run_id": message.traits.run_id,
             "trace": message.trace,
             "contact": after_step(self.state.recent, message, status, changes),
-        } | changes
+        }
+        data.update(changes)
         kept = {name: value for name, value in data.items() if value or name == "attempt"}
         self.write(journal.step_key(message.message_id), "step", message.home, kept)
 
     def end(self, message: Message, status: str, event_attempt: int, **facts: Any) -> None:
         """The message's end in this lane; the order's content leaves the journal with it (compaction)."""
+        course, traits = message.course, message.traits
         data = {
             "status": status,
             "attempt": message.attempt,
             "event_attempt": event_attempt,
             "hash": message.intent_hash,
-            "number": message.number,
-            "form": message.form,
-            "template": message.template_used,
-            "run_id": message.run_id,
+            "number": course.number,
+            "form": course.form,
+            "template": course.template or traits.template_key,
+            "run_id": traits.run_id,
             "trace": message.trace,
-            "resent": message.resent or None,
+            "resent": course.resent or None,
             "contact": after_end(self.state.recent, message, status, event_attempt, facts, self.now),
-            "instead_of": message.traits.instead_of or None,
-            "refused": message.course.refused or None,
-        } | facts
+            "instead_of": traits.instead_of or None,
+            "refused": course.refused or None,
+        }
+        data.update(facts)
         kept = {name: value for name, value in data.items() if value is not None}
         self.write(message.message_id, "end", message.home, kept)

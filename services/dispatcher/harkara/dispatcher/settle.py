@@ -50,8 +50,9 @@ def settle(scribe: Scribe, around: Surroundings, message_id: str, attempt: int, 
         if isinstance(outcome, Accepted):
             take_echo(scribe, around, message_id, attempt, outcome.wamid, None, scribe.now)
         return
-    if message.number is not None:
-        note_outcome(scribe, message.number, message.home, outcome)
+    number = message.course.number
+    if number is not None:
+        note_outcome(scribe, number, message.home, outcome)
     if isinstance(outcome, Accepted):
         _accepted(scribe, around, message, outcome)
     elif isinstance(outcome, Refused):
@@ -82,7 +83,7 @@ def _accepted(scribe: Scribe, around: Surroundings, message: Message, outcome: A
         hold_refused(scribe, around, refusal)
     else:
         template_served(scribe, around, message)
-    if message.number in scribe.state.auth_failures:
+    if scribe.state.auth_failures and message.number in scribe.state.auth_failures:
         scribe.erase(journal.auth_key(message.number))
     facts: dict[str, Any] = {"wamid": outcome.wamid, "meta_status": outcome.message_status}
     if outcome.message_status in HELD_BY_META:

@@ -285,7 +285,8 @@ class LaneState:
         """Into this number's queue and out of any other's; behind an earlier one to its recipient until that went."""
         if message.placed == number:
             return
-        self.leave_queue(message)
+        if message.placed is not None:
+            self.leave_queue(message)
         message.placed = number
         lane = self.number(number)
         lane.enter(message)
@@ -333,11 +334,8 @@ class LaneState:
             self.busy[number] = 0.0
 
     def _enlist(self, lane: NumberLane, message: Message) -> None:
-        lane.enlist(message, self._weight_of(message))
+        lane.enlist(message, self.weights.get(message.traits.producer, 1.0))
         self.busy[lane.phone_number_id] = 0.0
-
-    def _weight_of(self, message: Message) -> float:
-        return self.weights.get(message.producer, 1.0)
 
     def drop(self, message: Message) -> None:
         """The message has ended: nothing of it stays in the indexes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Generic, Protocol, TypeVar
 
 TICKS_PER_SECOND = 20  # 50 ms: finer than any delay that is waited for, coarse enough that runs share a bucket
@@ -91,4 +92,4 @@ class Timers(Generic[T]):
 
 def _tick(due: float) -> int:
     """Rounded up: a look comes at or after its time."""
-    return -int(-due * TICKS_PER_SECOND // 1)
+    return ceil(due * TICKS_PER_SECOND)
