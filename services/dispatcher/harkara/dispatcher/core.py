@@ -237,16 +237,8 @@ def _next_call(scribe: Scribe, around: Surroundings, lane: NumberLane, capacity:
     note_probe(state, around, message, way, scribe.now)
     lane.take(message)
     message.placed = None
-    scribe.step(
-        message,
-        "attempting",
-        attempt=message.attempt + 1,
-        number=way.candidate.number,
-        form=way.candidate.form,
-        called_at=max(scribe.now, lane.pace.next_at(message.traits.media)),
-        template=way.template,
-        swapped=way.template if way.template != message.traits.template_key else None,
-    )
+    called_at = max(scribe.now, lane.pace.next_at(message.traits.media))
+    scribe.attempt(message, way.candidate, called_at, way.template)
     started.append(message)
     return True
 

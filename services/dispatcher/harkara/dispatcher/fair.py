@@ -55,19 +55,15 @@ S = TypeVar("S", bound=Sharer)
 
 
 class Turns(Generic[S]):
-    """Whose turn it is among the sharers of one level."""
+    """Whose turn it is among the sharers of one level. `heaps`: by kind, who may have something of it."""
 
-    __slots__ = ("_heaps", "_now", "_tickets", "sharers")
+    __slots__ = ("_now", "_tickets", "heaps", "sharers")
 
     def __init__(self) -> None:
         self.sharers: dict[str, S] = {}
-        self._heaps: tuple[list[tuple[float, int, S]], list[tuple[float, int, S]]] = ([], [])
+        self.heaps: tuple[list[tuple[float, int, S]], list[tuple[float, int, S]]] = ([], [])
         self._now = 0.0
         self._tickets = 0
-
-    def may_have(self, kind: int) -> bool:
-        """Whether anything of that kind may wait."""
-        return bool(self._heaps[kind])
 
     def join(self, sharer: S) -> S:
         """A new one, which has its first turn after one of each that waits already."""
@@ -81,7 +77,7 @@ class Turns(Generic[S]):
         sharer.count += 1
         if not sharer.listed[kind]:
             sharer.listed[kind] = True
-            heapq.heappush(self._heaps[kind], (sharer.tag, sharer.ticket, sharer))
+            heapq.heappush(self.heaps[kind], (sharer.tag, sharer.ticket, sharer))
 
     def leave(self, sharer: S, *, turn_taken: bool) -> None:
         """It has one message less, by a turn or otherwise."""
@@ -92,14 +88,14 @@ class Turns(Generic[S]):
             sharer.tag = self._now + 1 / sharer.weight
         if not sharer.count:
             del self.sharers[sharer.name]  # its last turn is not ahead of the level's, so nothing need be remembered
-            for heap in self._heaps:
+            for heap in self.heaps:
                 if len(heap) > 2 * len(self.sharers) + STALE_ALLOWED:
                     heap[:] = [entry for entry in heap if entry[2].count]
                     heapq.heapify(heap)
 
     def first(self, kind: int) -> S | None:
         """The one with the smallest tag that has something of this kind; brings the top of the heap up to date."""
-        heap = self._heaps[kind]
+        heap = self.heaps[kind]
         while heap:
             tag, ticket, sharer = heap[0]
             if not sharer.has(kind):
@@ -113,7 +109,7 @@ class Turns(Generic[S]):
 
     def next(self, kinds: Kinds) -> tuple[S, Kinds] | None:
         """Whose turn it is among those that have something of these kinds, and which of them its turn is for."""
-        if kinds != BOTH or not self._heaps[1]:
+        if kinds != BOTH or not self.heaps[1]:
             kinds = kinds if kinds == MEDIA else TEXT
             only = self.first(kinds[0])
             return None if only is None else (only, kinds)
@@ -205,7 +201,7 @@ class FairQueue:
     @property
     def has_media(self) -> bool:
         """Whether media may stand here."""
-        return self._turns.may_have(1)
+        return bool(self._turns.heaps[1])
 
     @property
     def has_text(self) -> bool:

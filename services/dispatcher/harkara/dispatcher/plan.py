@@ -149,8 +149,11 @@ def way_of(state: LaneState, around: Surroundings, message: Message, now: float)
 def _ways_left(message: Message, now: float) -> list[Candidate]:
     """Those of its plan that time has not closed, and where it is sent again those by the same number."""
     only, pinned = message.course.template_only, message.pinned if message.course.resent else None
-    left = [each for each in message.plan if pinned in (None, each.number)]
-    return [each for each in left if not rules.is_closed(each.form, each.valid_until, now, template_only=only)]
+    return [
+        each
+        for each in message.plan
+        if not rules.is_closed(each.form, each.valid_until, now, template_only=only) and pinned in (None, each.number)
+    ]
 
 
 def lost_for_resend(state: LaneState, around: Surroundings, message: Message, now: float) -> Over | None:

@@ -85,13 +85,14 @@ class Recipients:
         for name in message.names if message.other is not None else ():
             if name != message.line:
                 self._elsewhere.setdefault(name, {})[message.message_id] = message
-        known = self._lines.get(message.line)
+        name = message.line
+        known = self._lines.get(name)
         if known is None:
-            self._lines[message.line] = message
+            self._lines[name] = message
         elif isinstance(known, Line):
             known.messages[message.message_id] = message
         elif known is not message:
-            line = self._lines[message.line] = Line(known, message)
+            line = self._lines[name] = Line(known, message)
             line.enter(known)
 
     def remove(self, message: Message) -> Line | None:
@@ -100,20 +101,22 @@ class Recipients:
             here = self._elsewhere.get(name, {})
             if here.pop(message.message_id, None) is not None and not here:
                 del self._elsewhere[name]
-        known = self._lines.get(message.line)
+        name = message.line
+        known = self._lines.get(name)
         if isinstance(known, Line):
             known.messages.pop(message.message_id, None)
             if len(known.messages) == 1:
                 (last,) = known.messages.values()
-                self._lines[message.line], last.chained = last, None
+                self._lines[name], last.chained = last, None
             return known
         if known is message:
-            del self._lines[message.line]
+            del self._lines[name]
         return None
 
     def line_of(self, message: Message) -> Line | None:
         """The person's line, None where the message is their only one."""
-        known = self._lines.get(message.line)
+        # `message.line`, written out: asked four times of each message, of which most have one name
+        known = self._lines.get(message.person_key if message.other is None else message.other.line)
         return known if isinstance(known, Line) else None
 
     def of(self, person_key: str) -> list[Message]:
@@ -150,13 +153,14 @@ class Runs:
 
     def add(self, message: Message) -> None:
         """A new live message, of a run or not."""
-        if message.run_id is not None:
-            self._ids.setdefault(message.run_id, []).append(message.message_id)
-            self._live[message.run_id] = self._live.get(message.run_id, 0) + 1
+        run_id = message.traits.run_id
+        if run_id is not None:
+            self._ids.setdefault(run_id, []).append(message.message_id)
+            self._live[run_id] = self._live.get(run_id, 0) + 1
 
     def remove(self, message: Message, live: Mapping[str, Message]) -> None:
         """It has ended and is not among the `live` ones any more."""
-        run_id = message.run_id
+        run_id = message.traits.run_id
         if run_id is None:
             return
         self._live[run_id] -= 1

@@ -52,7 +52,7 @@ def settle(scribe: Scribe, around: Surroundings, message_id: str, attempt: int, 
         return
     number = message.course.number
     if number is not None:
-        note_outcome(scribe, number, message.home, outcome)
+        note_outcome(scribe, number, message.traits.home, outcome)
     if isinstance(outcome, Accepted):
         _accepted(scribe, around, message, outcome)
     elif isinstance(outcome, Refused):
