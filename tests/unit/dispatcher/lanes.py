@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,11 +20,11 @@ from harkara.dispatcher.core import (
     tick,
 )
 from harkara.dispatcher.evidence import take_echo
-from harkara.dispatcher.evolve import evolve
 from harkara.dispatcher.holds import hold_barred
 from harkara.dispatcher.journal import Entry, decoded, encoded, to_the_microsecond
 from harkara.dispatcher.plan import DispatchPolicy, NumberFacts, Surroundings
 from harkara.dispatcher.projection import Emission, implied
+from harkara.dispatcher.replay import replay
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.settle import settle
 from harkara.dispatcher.state import LaneState, Message
@@ -109,11 +109,15 @@ class HandDriven:
         """A new owner reads the journal (its first `committed` entries) through the bytes that Kafka would hold."""
         self.journal = self.journal if committed is None else self.journal[:committed]
         self.state = LaneState(limits={number: self.limits for number in self.fleet})
-        for entry in self.journal:
-            value, _ = encoded(entry)
-            evolve(self.state, decoded(entry.key.encode(), value))
+        replay(self.state, self.read_back(), after=0, most_aside=3)
         self.under_way.clear()
         self.write(lambda scribe: recover(scribe, self.around))
+
+    def read_back(self) -> Iterator[Entry]:
+        """The journal as it comes back from its bytes."""
+        for entry in self.journal:
+            value, _ = encoded(entry)
+            yield decoded(entry.key.encode(), value)
 
     def write(self, decide: Callable[[Scribe], object]) -> list[Entry]:
         """One decision, committed."""

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from harkara.contracts.numbers import QueueState
 from harkara.contracts.topics import QUEUE_STATE
-from harkara.dispatcher.evolve import SHALLOW, replay
+from harkara.dispatcher.evolve import SHALLOW, evolve
 from harkara.dispatcher.garbage import RECOVERIES, THRESHOLDS, calm
 from harkara.dispatcher.journal import Entry
 from harkara.dispatcher.observe import SHOWN_AGAIN_SECONDS, queue_states, show_again
 from harkara.dispatcher.orders import message_of, order_of
-from harkara.dispatcher.sealed import closed
-from harkara.dispatcher.state import LaneState
+from harkara.dispatcher.replay import MOST_ASIDE, replay
+from harkara.dispatcher.sealed import seal
+from harkara.dispatcher.state import LaneState, Message
 from harkara.dispatcher.wakeup import next_wake
 from harkara.policy.pacing import Limits, paced
 from tests.unit.dispatcher.lanes import (
@@ -141,8 +142,17 @@ def test_what_a_run_has_in_common_is_held_once() -> None:
     assert first.template_key is second.template_key
 
 
+def packed(state: LaneState) -> list[str]:
+    """The messages that are small."""
+    return [each.message_id for each in state.messages.values() if each.sealed == small(each)]
+
+
+def small(message: Message) -> bytes:
+    return seal(message.intent_hash, message.trace, message.content, packed=True)
+
+
 def test_what_is_read_back_and_waits_is_small_and_whole() -> None:
-    """All but the newest: these are packed no sooner than what comes while the lane runs."""
+    """Where the lane is not deep it is packed no sooner than what comes while the lane runs."""
     orders = {f"message-{n}": order(f"message-{n}") for n in range(SHALLOW + 3)}
     entries = [
         Entry(message_id, n + 1, "order", START, HOME, {"order": each, "status": "queued"})
@@ -150,12 +160,14 @@ def test_what_is_read_back_and_waits_is_small_and_whole() -> None:
     ]
     end = {"status": "cancelled", "attempt": 0, "hash": "hash of message-1"}
     entries.insert(2, Entry("message-1", 2, "end", START, HOME, end))
-    state = LaneState()
-    assert list(replay(state, entries)) == entries
-    small = [each.message_id for each in state.messages.values() if each.sealed == closed(each.sealed, packed=True)]
-    assert {type(each.sealed) for each in state.messages.values()} == {bytes}
-    assert small == ["message-0", "message-2"]
-    assert {each.message_id: order_of(each)["template"] for each in state.messages.values()} == {
+    read, came = LaneState(), LaneState()
+    assert list(replay(read, entries, after=SHALLOW + 2)) == entries[-1:]
+    for entry in entries:
+        evolve(came, entry)
+    assert [*read.messages] == [*came.messages] == [each for each in orders if each != "message-1"]
+    assert packed(came) == [*came.messages][SHALLOW:]
+    assert packed(read) == [*read.messages][SHALLOW - MOST_ASIDE :]
+    assert {each.message_id: order_of(each)["template"] for each in read.messages.values()} == {
         message_id: each["template"] for message_id, each in orders.items() if message_id != "message-1"
     }
 

@@ -6,9 +6,8 @@ has written here, and guessing could send twice.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from harkara.dispatcher.counted import recall
 from harkara.dispatcher.hold import IN_ASSESSMENT
@@ -18,13 +17,14 @@ from harkara.dispatcher.message import Course
 from harkara.dispatcher.orders import message_of, seconds
 from harkara.dispatcher.plan import PATIENCE_SECONDS
 from harkara.dispatcher.rebase import SET_BACK_SECONDS, rebase
-from harkara.dispatcher.sealed import closed
 from harkara.dispatcher.state import Fallback, Given, Hold, LaneState, Message, Paused, Seen, Taken
 from harkara.policy.throttle import Cut
 
 UNKNOWN_KEPT_SECONDS = HORIZON_SECONDS  # how long an operator may still resolve a message of unknown fate
 SHALLOW = 5_000  # live messages of a lane, 1 MB: up to here an order is not packed, it goes out in some seconds
 TEMPLATE_HOLD_SECONDS = 3600.0  # as long as a version that did not write it down meant
+Change: TypeAlias = Callable[[LaneState, Entry, dict[str, Any]], None]
+"""What an entry of one kind does."""
 MOST_FALLBACKS = 20_000  # about 20 MB; beyond it the oldest text is not followed any more, as if its status had come
 
 
@@ -32,53 +32,40 @@ class UnknownKind(Exception):
     """The journal holds an entry that this version cannot read."""
 
 
-def evolve(state: LaneState, entry: Entry) -> LaneState:
-    """Apply one entry; returns the same, changed state. Raises UnknownKind."""
-    if entry.data is None:
+def evolve(state: LaneState, entry: Entry, kinds: Mapping[str, Change] | None = None) -> LaneState:
+    """Apply one entry; returns the same, changed state. `kinds`: what each kind does, where that is not what it does
+    here (`replay.py`). Raises UnknownKind."""
+    key, seq, kind, at, home, data = entry
+    if data is None:
         _tombstone(state, entry)
         return state
-    state.seq = max(state.seq, entry.seq)
-    change = _KINDS.get(entry.kind)
+    if seq > state.seq:
+        state.seq = seq
+    change = (kinds or KINDS).get(kind)
     if change is None:
-        raise UnknownKind(entry.kind)
-    if entry.at < state.latest - SET_BACK_SECONDS and entry.kind != "clock":
-        clock_stepped(state, entry.at - state.latest, entry.at)  # nobody wrote the step down: it was at least this
-    change(state, entry, entry.data)
-    state.latest = max(state.latest, entry.at)
-    if "contact" in entry.data:
-        recall(state.recent, entry.data["contact"], entry.at, message_id_of(entry.key), entry.home)
+        raise UnknownKind(kind)
+    if at < state.latest - SET_BACK_SECONDS and kind != "clock":
+        clock_stepped(state, at - state.latest, at)  # nobody wrote the step down: it was at least this
+    change(state, entry, data)
+    if at > state.latest:
+        state.latest = at
+    if "contact" in data:
+        recall(state.recent, data["contact"], at, message_id_of(key), home)
     return state
-
-
-def replay(state: LaneState, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Apply a journal, entry by entry. An order is sealed when SHALLOW more have come and it still waits: most have
-    ended by then, and sealing is a fifth of what reading one back costs. Raises UnknownKind."""
-    young: deque[str] = deque()
-    for entry in entries:
-        evolve(state, entry)
-        if entry.kind == "order":
-            young.append(entry.key)
-            if len(young) > SHALLOW:
-                _close(state, young.popleft(), packed=True)
-        yield entry
-    for message_id in young:
-        _close(state, message_id, packed=False)
-
-
-def _close(state: LaneState, message_id: str, *, packed: bool) -> None:
-    message = state.messages.get(message_id)
-    if message is not None:
-        message.sealed = closed(message.sealed, packed=packed)
 
 
 def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """{order: a DispatchOrder's JSON, status: queued or scheduled, trace: traceparent or null, again: of a message
     that had ended and goes on: {attempt, spent, number, template_only, resent, refused}}"""
-    message = message_of(data["order"], entry.seq, data.get("trace"), packed=_deep(state))
+    take_in(state, entry, data, packed=len(state.messages) >= SHALLOW)
+
+
+def take_in(state: LaneState, entry: Entry, data: dict[str, Any], *, packed: bool) -> None:
+    """The live message of an `order`; `packed`: it may wait long."""
+    message = message_of(data["order"], entry.seq, data.get("trace"), packed=packed)
     message.status = data["status"]
     if "again" in data:
-        state.horizon.discard(message.message_id)
-        state.fallbacks.pop(message.message_id, None)  # of before: a status that comes again must not use it again
+        go_on(state, message.message_id)
         again = data["again"]
         message.attempt = again["attempt"]
         message.course = Course(
@@ -95,6 +82,12 @@ def _order(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     state.index(message)
 
 
+def go_on(state: LaneState, message_id: str) -> None:
+    """The message had ended and goes on."""
+    state.horizon.discard(message_id)
+    state.fallbacks.pop(message_id, None)  # of before: a status that comes again must not use it again
+
+
 def _refused(said: dict[str, Any], known: int) -> int:
     """The text that Meta refused and a template stands in for. A version that did not write it down meant the newest
     attempt, until that was the template; then what was `known` stands."""
@@ -103,20 +96,24 @@ def _refused(said: dict[str, Any], known: int) -> int:
     return told
 
 
-def _deep(state: LaneState) -> bool | None:
-    """Whether an order that comes now may wait long; of one that is read back, `replay` finds that out later."""
-    return None if state.replaying else len(state.messages) >= SHALLOW
-
-
 def _step(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """The message's whole changing state: status, attempt, spent, number, form, called_at, until, reason, ..."""
     message = state.messages.get(message_id_of(entry.key))
     if message is None:
         return
     _give_back(state, message, data)
+    change_course(message, entry, data)
+    state.leave_queue(message)
+    if message.status == "attempting" and message.number is not None:
+        note_call(state, message.number, message.line, message.called_at, media=message.media)
+    state.index(message)
+
+
+def change_course(message: Message, entry: Entry, data: dict[str, Any]) -> None:
+    """What a `step` says of its message, and nothing beside it."""
     message.status = data["status"]
     message.attempt = data["attempt"]
-    message.until = data.get("until")
+    message.until = entry.at + UNKNOWN_KEPT_SECONDS if message.status == "unknown" else data.get("until")
     message.course = Course(
         data.get("spent", 0),
         data.get("number"),
@@ -128,14 +125,13 @@ def _step(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         data.get("swapped"),
         _refused(data, message.course.refused),
     )
-    state.leave_queue(message)
-    if message.status == "unknown":
-        message.until = entry.at + UNKNOWN_KEPT_SECONDS
-    if message.status == "attempting" and message.number is not None:
-        lane = state.number(message.number)
-        lane.pace.note(message.called_at, message.media)
-        lane.pairs.note(message.line, message.called_at)
-    state.index(message)
+
+
+def note_call(state: LaneState, number: str, line: str, called_at: float, *, media: bool) -> None:
+    """An attempt counts in its number's windows and for its recipient."""
+    lane = state.number(number)
+    lane.pace.note(called_at, media)
+    lane.pairs.note(line, called_at)
 
 
 def _give_back(state: LaneState, message: Message, data: dict[str, Any]) -> None:
@@ -296,7 +292,7 @@ def _clock(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     state.remember(entry.key, entry.at)
 
 
-_KINDS: dict[str, Callable[[LaneState, Entry, dict[str, Any]], None]] = {
+KINDS: dict[str, Change] = {
     "order": _order,
     "step": _step,
     "end": _end,

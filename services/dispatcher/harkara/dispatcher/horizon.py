@@ -50,9 +50,13 @@ class Horizon:
     ) -> None:
         """Remember an end; a later end of the same message (an echo after `unknown`) takes its place."""
         self._forget(message_id)
-        place = self._place_of(template)
+        place = self._place_of(template) if template else 0
         packed = _PACK.pack(fingerprint(intent_hash), ENDS.index(status), min(attempt, 65_535), place)
-        self._generations.setdefault(int(ended_at // GENERATION_SECONDS), {})[message_id] = packed
+        number = int(ended_at // GENERATION_SECONDS)
+        generation = self._generations.get(number)
+        if generation is None:
+            generation = self._generations[number] = {}
+        generation[message_id] = packed
 
     def find(self, message_id: str) -> Ended | None:
         """How the message ended, or None: unknown or forgotten."""

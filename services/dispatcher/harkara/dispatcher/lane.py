@@ -7,7 +7,6 @@ then starts the calls and writes the events that the entries imply. Outcomes rid
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 import structlog
@@ -21,7 +20,6 @@ from harkara.dispatcher.breath import Breath
 from harkara.dispatcher.calls import Calls
 from harkara.dispatcher.commands import take_command
 from harkara.dispatcher.core import ROUND, place_waiting, recover, start_calls, take_order, tick
-from harkara.dispatcher.evolve import replay
 from harkara.dispatcher.garbage import RECOVERIES
 from harkara.dispatcher.inbound import hear
 from harkara.dispatcher.inbox import HEARD, INPUTS, CommandArrived, EchoArrived, Inbox, OrderArrived
@@ -35,6 +33,7 @@ from harkara.dispatcher.observe import count_entries, queue_states, show_again, 
 from harkara.dispatcher.outbox import Outbox
 from harkara.dispatcher.plan import Surroundings, last_gate, number_obstacle
 from harkara.dispatcher.projection import Emission
+from harkara.dispatcher.replay import replay
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.settle import settle
 from harkara.dispatcher.spending import asks_of
@@ -144,10 +143,7 @@ class Lane:
         """The state as the journal has it; sets what has not been emitted."""
         state = LaneState(limits={n: facts.limits for n, facts in self._shop.around.fleet.items()})
         mark = self._log.emitted()
-        pending: deque[Entry] = deque()
-        for entry in replay(state, self._log.read()):
-            if entry.data is not None and entry.seq > mark:
-                pending.append(entry)
+        pending = replay(state, self._log.read(), after=mark)
         self._outbox.take_over((entry for entry in pending if entry.seq > state.emitted), state.emitted)
         self._revision = -1
         return state

@@ -7,6 +7,7 @@ order on taking a lane is InitTransactions, then the journal, then the committed
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -20,6 +21,7 @@ CALL_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0  # without any progress: a lane of a million records is read in far less
 READ_AHEAD_KILOBYTES = 16_384  # four fetches; memory that was used once stays with the process
 FULL_BACKOFF_MS = 5  # how long the reading rests when that much waits; librdkafka's second would be most of a recovery
+BATCH_RECORDS = 500  # half a megabyte: it is still in the processor's cache when it is decoded
 MARK_WITHIN_RECORDS = 5000  # a round writes at most some 1,500, and each with something emitted has a mark
 
 _FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
@@ -57,8 +59,9 @@ class LaneLog:
 
     def read(self) -> Iterator[Entry]:
         """Every committed entry, oldest first. Raises Broken where the broker stays silent."""
-        for record in self._records():
-            yield decoded(record.key() or b"", record.value())
+        for batch in self._batches():
+            for record in batch:
+                yield decoded(record.key() or b"", record.value())
 
     def emitted(self) -> int:
         """The newest mark of what has been emitted, looked for among the newest records; 0 where it is not there.
@@ -67,14 +70,14 @@ class LaneLog:
         that is read would have to be kept until it comes.
         """
         seq = 0
-        for record in self._records(newest=MARK_WITHIN_RECORDS):
+        for record in chain.from_iterable(self._batches(newest=MARK_WITHIN_RECORDS)):
             if record.key() == EMITTED.encode() and record.value() is not None:
                 data = decoded(EMITTED.encode(), record.value()).data
                 seq = seq if data is None else max(seq, data["seq"])
         return seq
 
-    def _records(self, newest: int | None = None) -> Iterator[Message]:
-        """From the beginning, or about the `newest` many."""
+    def _batches(self, newest: int | None = None) -> Iterator[list[Message]]:
+        """The records from the beginning, or about the `newest` many, some at a time."""
         consumer = Consumer(
             self._settings.kafka.librdkafka_options()
             | {
@@ -101,19 +104,19 @@ class LaneLog:
         finally:
             consumer.close()
 
-    def _until_end(self, consumer: Consumer) -> Iterator[Message]:
+    def _until_end(self, consumer: Consumer) -> Iterator[list[Message]]:
         waited = 0.0
         while waited < READ_TIMEOUT_SECONDS:
-            batch = consumer.consume(5000, timeout=0.05)
+            batch = consumer.consume(BATCH_RECORDS, timeout=0.05)
             waited = 0.0 if batch else waited + 0.05
-            for record in batch:
-                error = record.error()
-                if error is None:
-                    yield record
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return
-                else:
-                    raise Broken(error.name())
+            error = next((error for error in map(Message.error, batch) if error is not None), None)
+            if error is None:
+                yield batch
+            elif error.code() == KafkaError._PARTITION_EOF:
+                yield [record for record in batch if record.error() is None]
+                return
+            else:
+                raise Broken(error.name())
         raise Broken("the journal could not be read to its end")
 
     def commit(self, entries: Sequence[Entry], offsets: Sequence[TopicPartition], member: object) -> None:

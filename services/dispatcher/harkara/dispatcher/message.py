@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from harkara.contracts.intents import Category, Form
-from harkara.dispatcher.sealed import Sealed, content_in, hash_in, trace_in
+from harkara.dispatcher.sealed import content_in, hash_in, trace_in
 from harkara.policy.template_values import Brought
 
 WAITING = frozenset({"queued", "scheduled", "held", "retrying"})
@@ -51,7 +51,12 @@ class OtherNames(NamedTuple):
 def other_names(order: dict[str, Any]) -> OtherNames | None:
     """Of an order's JSON; None for most."""
     line, also = order.get("line"), order.get("also_key")
-    return OtherNames(line or order["person_key"], also) if line or also else None
+    return OtherNames(line_in(order), also) if line or also else None
+
+
+def line_in(order: dict[str, Any]) -> str:
+    """The line of an order's JSON, as `Message.line`."""
+    return order.get("line") or str(order["person_key"])
 
 
 class Taken(NamedTuple):
@@ -155,7 +160,7 @@ class Message:
     priority: int
     plan: tuple[Candidate, ...]
     traits: Traits
-    sealed: Sealed
+    sealed: bytes
     received_at: float
     expires_at: float
     status: str = "queued"

@@ -8,22 +8,20 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from harkara.contracts.intents import Form
 from harkara.dispatcher.journal import instant
 from harkara.dispatcher.message import Candidate, Hours, Message, Traits, other_names
-from harkara.dispatcher.sealed import Open, seal
+from harkara.dispatcher.sealed import seal
 from harkara.policy.template_values import brought_in
 
 MEDIA = frozenset({"image", "video", "audio", "document", "sticker"})
 CONTENT = ("to", "user_id", "session", "template", "answers", "fallback", "instead_of", "marks")
 
 
-def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bool | None = True) -> Message:
-    """The live message of a DispatchOrder's JSON; `packed`: it may wait long, and is to be small. None: that is not
-    known yet, and it is not sealed."""
+def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bool = True) -> Message:
+    """The live message of a DispatchOrder's JSON; `packed`: it may wait long, and is to be small."""
     template = order.get("template")
     names = (*CONTENT, "dry_run", "not_before") if order.get("dry_run") else CONTENT
-    content = {name: order[name] for name in names if order.get(name) is not None}
+    content = {name: value for name in names if (value := order.get(name)) is not None}
     return Message(
         order["message_id"],
         seq,
@@ -38,18 +36,16 @@ def message_of(order: dict[str, Any], seq: int, trace: str | None, *, packed: bo
             order.get("run_id"),
             order.get("duplicate_ok", False),
             order["policy_version"],
-            _has_media(order.get("session")) or _has_media(template),
+            has_media(order),
             order.get("answers") is not None,
             _hours(tuple((each["start"], each["end"]) for each in order["hours"])) if "hours" in order else (),
             order.get("dry_run", False),
             _backups(template),
-            falls_back="fallback" in order,
-            instead_of=order.get("instead_of", 0),
-            brings=() if template is None else brought_in(template),
+            "fallback" in order,
+            order.get("instead_of", 0),
+            () if template is None else brought_in(template),
         ),
-        Open(order["intent_hash"], trace, content)
-        if packed is None
-        else seal(order["intent_hash"], trace, content, packed=packed),
+        seal(order["intent_hash"], trace, content, packed=packed),
         seconds(order["received_at"]),
         seconds(order["expires_at"]),
         other=other_names(order),
@@ -92,7 +88,12 @@ def _iso(at: float) -> str:
     return instant(at).isoformat()
 
 
-def _has_media(content: dict[str, Any] | None) -> bool:
+def has_media(order: dict[str, Any]) -> bool:
+    """Whether an order's JSON carries a file."""
+    return _is_media(order.get("session")) or _is_media(order.get("template"))
+
+
+def _is_media(content: dict[str, Any] | None) -> bool:
     """A file by itself, or as a template's header."""
     return content is not None and (content["type"] in MEDIA or isinstance(content.get("header"), dict))
 
@@ -112,8 +113,13 @@ def _hours(told: tuple[tuple[str, str], ...]) -> tuple[Hours, ...]:
 
 def _candidate(each: dict[str, Any]) -> Candidate:
     until = each.get("valid_until")
-    form: Form = "template" if each["form"] == "template" else "session"
-    return Candidate(sys.intern(each["phone_number_id"]), form, None if until is None else seconds(until))
+    endless = _endless(each["phone_number_id"], each["form"])
+    return endless if until is None else endless._replace(valid_until=seconds(until))
+
+
+@lru_cache(maxsize=4096)  # two forms of a thousand numbers
+def _endless(number: str, form: str) -> Candidate:
+    return Candidate(sys.intern(number), "template" if form == "template" else "session", None)
 
 
 @lru_cache(maxsize=1024)  # a run's messages have their times in common

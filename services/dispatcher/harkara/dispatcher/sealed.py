@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import orjson
 
@@ -18,24 +18,13 @@ _LENGTHS = struct.Struct(
 _TEXT = 0x8000
 _PLAIN = 0x4000  # in the trace's length: the content is JSON as it is
 LONGEST_TRACE = 512  # characters; a traceparent has 55. A longer one is nobody's trace, and left out
-_TRACE_DIGITS = (32, 16, 2)  # trace id, span id, flags of a W3C traceparent of version 00
+_TRACE_LENGTH = 55  # 00, and 32, 16 and 2 digits for trace id, span id and flags (W3C traceparent, version 00)
 _WINDOW_BITS = -10  # raw deflate with a window of 1 KB: the words below and a usual content fit
 _FAMILIAR = (
     b'"answers":"not_before":"dry_run":true,"caption":"","filename":"","link":"https://"},"header":{"type":"image","id":'
     b'""document""video"},"buttons":[{"index":0,"session":{"type":"text","body":"{"to":"+91","template":{"type":'
     b'"template","name":"","language":"en_US","body":["'
 )
-
-
-class Open(NamedTuple):
-    """The three as they are, of an order just read back: most of these have ended before it is worth a seal."""
-
-    intent_hash: str
-    trace: str | None
-    content: dict[str, Any]
-
-
-Sealed: TypeAlias = bytes | Open
 
 
 def seal(intent_hash: str, trace: str | None, content: dict[str, Any], *, packed: bool = True) -> bytes:
@@ -45,42 +34,20 @@ def seal(intent_hash: str, trace: str | None, content: dict[str, Any], *, packed
     of_trace, trace_flag = _packed_trace(trace if trace is not None and len(trace) <= LONGEST_TRACE else "")
     if len(of_hash) >= _TEXT:
         raise ValueError("an intent hash has at most 32,767 bytes")
-    lengths = _LENGTHS.pack(len(of_hash) | hash_flag, len(of_trace) | trace_flag | _PLAIN)
-    plain = b"".join((lengths, of_hash, of_trace, orjson.dumps(content)))
-    return repacked(plain) if packed else plain
+    plain = orjson.dumps(content)
+    lengths = _LENGTHS.pack(len(of_hash) | hash_flag, len(of_trace) | trace_flag | (0 if packed else _PLAIN))
+    return b"".join((lengths, of_hash, of_trace, *(_deflated(plain) if packed else (plain,))))
 
 
-def closed(sealed: Sealed, *, packed: bool) -> bytes:
-    """Sealed by now, and small where it is to be."""
-    if isinstance(sealed, Open):
-        return seal(*sealed, packed=packed)
-    return repacked(sealed) if packed else sealed
-
-
-def repacked(sealed: bytes) -> bytes:
-    """The same, small: for what was sealed quickly and turns out to wait."""
-    of_hash, of_trace = _LENGTHS.unpack_from(sealed)
-    if not of_trace & _PLAIN:
-        return sealed
-    start = _content_start(of_hash, of_trace)
-    deflate = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, 1, zlib.Z_DEFAULT_STRATEGY, _FAMILIAR)
-    lengths, names = _LENGTHS.pack(of_hash, of_trace & ~_PLAIN), sealed[_LENGTHS.size : start]
-    return b"".join((lengths, names, deflate.compress(sealed[start:]), deflate.flush()))
-
-
-def hash_in(sealed: Sealed) -> str:
+def hash_in(sealed: bytes) -> str:
     """The intent hash."""
-    if isinstance(sealed, Open):
-        return sealed.intent_hash
     length, _ = _LENGTHS.unpack_from(sealed)
     part = sealed[_LENGTHS.size : _LENGTHS.size + (length & ~_TEXT)]
     return part.decode() if length & _TEXT else part.hex()
 
 
-def trace_in(sealed: Sealed) -> str | None:
+def trace_in(sealed: bytes) -> str | None:
     """The traceparent."""
-    if isinstance(sealed, Open):
-        return sealed.trace
     of_hash, length = _LENGTHS.unpack_from(sealed)
     length &= ~_PLAIN
     if not length:
@@ -93,10 +60,8 @@ def trace_in(sealed: Sealed) -> str | None:
     return f"00-{digits[:32]}-{digits[32:48]}-{digits[48:]}"
 
 
-def content_in(sealed: Sealed) -> dict[str, Any]:
+def content_in(sealed: bytes) -> dict[str, Any]:
     """The content."""
-    if isinstance(sealed, Open):
-        return sealed.content
     of_hash, of_trace = _LENGTHS.unpack_from(sealed)
     content = sealed[_content_start(of_hash, of_trace) :]
     if not of_trace & _PLAIN:
@@ -110,10 +75,14 @@ def _content_start(of_hash: int, of_trace: int) -> int:
     return _LENGTHS.size + (of_hash & ~_TEXT) + (of_trace & ~(_TEXT | _PLAIN))
 
 
+def _deflated(plain: bytes) -> tuple[bytes, bytes]:
+    deflate = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, 1, zlib.Z_DEFAULT_STRATEGY, _FAMILIAR)
+    return deflate.compress(plain), deflate.flush()
+
+
 def _packed_trace(trace: str) -> tuple[bytes, int]:
-    version, *parts = trace.split("-")
-    usual = version == "00" and tuple(len(part) for part in parts) == _TRACE_DIGITS
-    return _packed(trace, "".join(parts) if usual else "")
+    usual = len(trace) == _TRACE_LENGTH and trace[:3] == "00-" and trace[35] == trace[52] == "-"
+    return _packed(trace, trace[3:35] + trace[36:52] + trace[53:] if usual else "")
 
 
 def _packed(text: str, digits: str) -> tuple[bytes, int]:
