@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from random import Random
 from typing import Any
@@ -34,7 +35,7 @@ from harkara.dispatcher.journal import (
 )
 from harkara.dispatcher.message import Message
 from harkara.dispatcher.orders import order_of
-from harkara.dispatcher.replay import replay
+from harkara.dispatcher.replay import MOST_STEPS, replay
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import LaneState
 from harkara.graph_api.outcome import NotSent
@@ -267,3 +268,28 @@ def test_whatever_was_written(seed: int, most_aside: int) -> None:
     journal = read_back(imagined(seed))
     assert_same(journal, most_aside, lane)
     assert_same(compacted(journal, random), most_aside, lane)
+
+
+class _Held(dict[str, Any]):
+    """An entry's data, of which can be known whether anybody holds it still."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+def test_of_a_message_that_is_held_again_and_again_little_lies_aside() -> None:
+    state, held, most = LaneState(limits={}), weakref.WeakSet[Any](), 0
+
+    def journal() -> Iterator[Entry]:
+        nonlocal most
+        yield Entry("message-1", 1, "order", START, HOME, {"order": order("message-1"), "status": "queued"})
+        for seq in range(2, 10 * MOST_STEPS):
+            data = _Held(status="held" if seq % 2 else "queued", attempt=0, reason="pair", until=START + seq)
+            held.add(data)
+            most = max(most, len(held))
+            yield Entry(step_key("message-1"), seq, "step", START, HOME, data)
+            del data
+
+    replay(state, journal(), after=10 * MOST_STEPS)
+    assert most <= MOST_STEPS + 2
+    message = state.messages["message-1"]
+    assert (message.status, message.until) == ("held", START + 10 * MOST_STEPS - 1)

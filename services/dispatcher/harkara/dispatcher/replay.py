@@ -20,6 +20,9 @@ from harkara.dispatcher.rebase import SET_BACK_SECONDS
 from harkara.dispatcher.state import LaneState
 
 MOST_ASIDE = 1000  # orders, 3 MB: a number at 1,000/s has some 300 between its orders and their ends
+MOST_STEPS = (
+    20  # of one message that lie aside: most have two, but one that is held again and again may have any number
+)
 _BESIDE = frozenset(
     {"emitted", "places", "throttle", "hold", "auth", "cancel", "pause", "watch", "conflict", "duplicate", "resolved"}
 )
@@ -96,6 +99,8 @@ class _Young:
         if data["status"] == "attempting" and number is not None and order is not None:
             wanted = order["order"]
             note_call(state, number, line_in(wanted), data.get("called_at", 0.0), media=has_media(wanted))
+        if len(entries) > MOST_STEPS:
+            self.grow_up()
 
     def _end(self, state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         self._young.pop(message_id_of(entry.key), None)
