@@ -16,7 +16,7 @@ from harkara.contracts.envelope import Undecodable, decode
 from harkara.contracts.intents import DispatchOrder
 from harkara.contracts.journal import JournalRecord
 from harkara.contracts.topics import DISPATCH_ORDERS
-from harkara.dispatcher.inbox import Inbox, OrderArrived
+from harkara.dispatcher.inbox import Inbox, OrderArrived, _echo
 from harkara.dispatcher.journal import Entry, decoded, encoded
 from harkara.runtime.settings import KafkaSettings
 from tests.unit.dispatcher.lanes import HOME, order
@@ -97,3 +97,22 @@ def test_an_entry_is_a_journal_record_and_comes_back(at: float, data: dict[str, 
     assert envelope.event == JournalRecord(home=HOME, seq=5, kind="step", at=moment, data=data)
     assert (envelope.id, envelope.source, envelope.time) == ("message-1/s-5", "dispatcher", moment)
     assert decoded(b"message-1/s", value) == entry._replace(at=moment.timestamp())
+
+
+ECHO = {"message_id": "message-1", "attempt": 2, "status": "sent", "at": "2027-01-15T08:00:00+00:00", "home": "pool-a",
+        "wamid": "wamid.A", "phone_number_id": "100000000000011", "reached_key": "person-1"}  # fmt: skip
+
+
+NO_TEXT: tuple[Any, ...] = (5, [], {})
+WRONG: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("message_id", "wamid", "phone_number_id", "reached_key"), NO_TEXT),
+    "attempt": (-1, "2", None, 1.5),
+    "at": (1_800_000_000, None, "yesterday"),
+}
+
+
+@pytest.mark.parametrize("wrong", [{name: value} for name, values in WRONG.items() for value in values], ids=str)
+def test_a_status_with_something_that_is_not_what_it_should_be_is_no_echo(wrong: dict[str, Any]) -> None:
+    """What a lane makes of it would be written to the lifecycle as it came."""
+    assert _echo(orjson.dumps(ECHO)) is not None
+    assert _echo(orjson.dumps(ECHO | wrong)) is None

@@ -50,7 +50,7 @@ class GraphClient:
     `token_provider` is asked at every call, so a rotated token counts from the next one; the token travels in the
     Authorization header alone and is in no URL, log or repr. `timeout_seconds` is a total from the wish to send to the
     last byte of the answer, `connect_timeout_seconds` the part of it that may pass before a connection is at hand.
-    No call is ever repeated here. `transport` replaces the network (tests).
+    No send is ever repeated here. `transport` replaces the network (tests).
     """
 
     def __init__(
@@ -103,9 +103,9 @@ class GraphClient:
     ) -> Outcome:
         """One `POST /{phone_number_id}/messages`; always an Outcome, whatever happens but cancellation.
 
-        `before_call` is asked once, when a connection is at hand and nothing is written, `in_time` as the first byte is
-        about to leave, a turn of the event loop later; False of either ends the call as NotSent("lease"). Neither must
-        block. A caller that cancels the task must treat the call as in doubt.
+        `before_call` is asked once, when a connection is at hand and nothing is written, `in_time` in the same step, as
+        the first byte is about to leave; False of either ends the call as NotSent("lease"). Neither must block. A
+        caller that cancels the task must treat the call as in doubt.
         """
         url = f"{self._base}/{quote(phone_number_id, safe='')}/messages"
         answer = await self._perform(Call(before_call, in_time), "POST", url, orjson.dumps(body))
@@ -185,7 +185,7 @@ class GraphClient:
         except Exception as exc:
             if call.left:  # whatever it was, it came after the request may have left
                 return InDoubt("connection")
-            if not call.connection_at_hand and (call.asked or not isinstance(exc, ValueError)):
+            if call.asked or not isinstance(exc, ValueError):
                 raise  # a mistake of before_call, or another of ours, shows itself
             return NotSent(IMPOSSIBLE)  # the HTTP client refuses to make it of this address and these headers
 

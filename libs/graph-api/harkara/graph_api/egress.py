@@ -41,6 +41,8 @@ MAX_ANSWER_BYTES = 262_144
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What no line of a request's head may have in it (RFC 9110, 5.5): behind a line's end another header would begin."""
 
+_ENDED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+
 
 def _always() -> bool:
     return True
@@ -48,14 +50,12 @@ def _always() -> bool:
 
 @dataclass(slots=True)
 class Call:
-    """One request, and the question asked when a connection is at hand: whether it was `asked`, and whether the answer
-    was yes (`connection_at_hand`). `in_time` is asked once more, when the first byte is about to leave. `left`: from
-    then on bytes may have left."""
+    """One request, and the question `asked` when a connection is at hand. `in_time` is asked once more, when the first
+    byte is about to leave. `left`: from then on bytes may have left."""
 
     before_call: Callable[[], bool]
     in_time: Callable[[], bool] = _always
     asked: bool = False
-    connection_at_hand: bool = False
     left: bool = False
 
     def begin(self) -> None:
@@ -63,12 +63,10 @@ class Call:
         self.asked = True
         if not self.before_call():
             raise LeaseLost
-        self.connection_at_hand = True
 
     def leave(self) -> None:
         """The next statement writes. Raises LeaseLost where it is too late for that: nothing has been written."""
         if not self.in_time():
-            self.connection_at_hand = False
             raise LeaseLost
         self.left = True
 
@@ -87,7 +85,8 @@ class AnswerTooLong(httpx.TransportError):
 
 
 class WayOut(Protocol):
-    """One question, asked once: no retry, no redirect, no cookie."""
+    """One question, asked once: no retry, no redirect, no cookie. A read is asked once more where the connection ended
+    under it: one that was kept may do so at that very moment."""
 
     async def ask(
         self, call: Call, method: str, url: str, headers: Mapping[str, str], content: bytes | None
@@ -179,20 +178,14 @@ class GraphTransport(httpx.AsyncBaseTransport):
             self._asked = asked = Asked(method, url, headers, self._proxy)
         if self._connector is None:
             self._connector = self._open()
-        try:
-            connection = await self._connector.connect(asked.request, [], self._timeout)
+        once_more = method in aiohttp.ClientRequest.GET_METHODS
+        while True:
             try:
-                answer = await _answered(call, connection, asked, content)
-            except LeaseLost:
-                connection.release()  # unused
-                raise
-            except BaseException:
-                connection.close()
-                raise
-            connection.release()
-            return answer
-        except (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError) as exc:
-            raise _told(exc, call) from exc
+                return await _asked(call, self._connector, self._timeout, asked, content)
+            except (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError) as exc:
+                if not (once_more and call.left and isinstance(exc, _ENDED)):
+                    raise _told(exc, call) from exc
+                once_more = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """For an httpx.AsyncClient on this pool: its read timeout is a total here, the answer is read whole.
@@ -213,14 +206,34 @@ class GraphTransport(httpx.AsyncBaseTransport):
             await self._connector.close()
 
 
+async def _asked(
+    call: Call, connector: aiohttp.TCPConnector, timeout: aiohttp.ClientTimeout, asked: Asked, content: bytes | None
+) -> RawAnswer:
+    """Once. Whatever it raises, the connection is given back or closed."""
+    connection = await connector.connect(asked.request, [], timeout)
+    try:
+        answer = await _answered(call, connection, asked, content)
+    except LeaseLost:
+        connection.release()  # unused
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    connection.release()
+    return answer
+
+
 async def _answered(call: Call, connection: Connection, asked: Asked, content: bytes | None) -> RawAnswer:
     """Ask, mark and write, in one step; then the answer. Of what it raises only LeaseLost leaves the connection as it
     was."""
     request, protocol = _bytes_of(asked, content), connection.protocol
     call.begin()
-    if protocol is None or protocol.transport is None or protocol.transport.is_closing():
-        raise aiohttp.ClientConnectionResetError("closed before the request")
-    protocol.set_response_params(auto_decompress=False)
+    if protocol is None or protocol.transport is None or protocol.transport.is_closing() or protocol.should_close:
+        # closed, or something was said that nobody had asked for: it must not be taken for the answer
+        raise aiohttp.ClientConnectionResetError("of no use before the request")
+    # an answer that says no length ends with its connection
+    skips_body = asked.request.method == hdrs.METH_HEAD
+    protocol.set_response_params(read_until_eof=True, skip_payload=skips_body, auto_decompress=False)
     call.leave()
     protocol.transport.write(request)
     while True:
@@ -230,7 +243,7 @@ async def _answered(call: Call, connection: Connection, asked: Asked, content: b
 
 
 def _bytes_of(asked: Asked, content: bytes | None) -> bytes:
-    if content is None and asked.request.method == hdrs.METH_GET:
+    if content is None and asked.request.method in aiohttp.ClientRequest.GET_METHODS:
         return asked.head() + b"\r\n\r\n"
     body = content or b""
     return b"%s\r\nContent-Length: %d\r\n\r\n%s" % (asked.head(), len(body), body)

@@ -178,14 +178,29 @@ def _echo(value: bytes | None) -> EchoArrived | None:
         if event["status"] not in EFFECT_RANK or event.get("message_id") is None:
             return None
         return EchoArrived(
-            event["message_id"],
-            int(event["attempt"]),
-            event.get("wamid"),
-            event.get("phone_number_id"),
+            _said(event, "message_id"),
+            _counted(event["attempt"]),
+            _said(event, "wamid"),
+            _said(event, "phone_number_id"),
             seconds(event["at"]),
             int(event.get("error_code") or 0) if event["status"] == "failed" else None,
             event["status"] in REACHED,
-            event.get("reached_key"),
+            _said(event, "reached_key"),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _said(event: dict[str, Any], name: str) -> Any:
+    """A text, or None where there is none. Raises TypeError for anything else."""
+    found = event.get(name)
+    if found is not None and not isinstance(found, str):
+        raise TypeError(name)
+    return found
+
+
+def _counted(found: Any) -> int:
+    """An attempt's number. Raises TypeError for what is none."""
+    if not isinstance(found, int) or found < 0:
+        raise TypeError("attempt")
+    return found
