@@ -21,7 +21,7 @@ from harkara.policy.governance import Governance, Number, Profile
 from harkara.policy.language import spoken_in
 from harkara.policy.pacing import limits_of
 
-MOST_CONNECTIONS = 256  # per number: 1,000 calls/s hold up to a latency of a quarter second
+MOST_CONNECTIONS = 320  # per number: 1,000 calls/s, some decided ahead, hold up to a latency of a quarter second
 FEWEST_CONNECTIONS = 8
 RETIRED_SECONDS = 5.0  # beyond the request timeout: a call that began just before the change has surely ended
 
