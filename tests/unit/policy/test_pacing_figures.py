@@ -122,3 +122,17 @@ def test_media_are_counted_for_an_hour_and_calls_for_a_day() -> None:
         assert tally.total == 1
         tally.reach(START + hours * 3600.0 + 60.0)
         assert tally.total == 0
+
+
+@pytest.mark.parametrize("limits", [Limits(per_hour=3), Limits(per_day=3), Limits(media_per_hour=3)], ids=str)
+def test_a_window_that_is_not_full_is_not_waited_for_from_the_first_second_on(limits: Limits) -> None:
+    pace = paced(ONE, limits)
+    pace.note(0.25, media=True)
+    assert pace.next_at(media=True) == 0.25
+
+
+def test_a_pace_remembers_a_minute_of_calls_and_none_older() -> None:
+    pace = paced(ONE, Limits(per_minute=20))
+    for at in (START, START + 59.0, START + 60.0):
+        pace.note(at)
+    assert list(pace.minute) == [START + 59.0, START + 60.0]

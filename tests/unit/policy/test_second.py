@@ -73,3 +73,26 @@ def test_a_copy_goes_its_own_way() -> None:
     other.began(2.0, 2.5)
     second.forget(1.0)
     assert (second.starts, other.starts) == ([2.0], [2.5, 3.0])
+
+
+def test_only_a_full_one_has_an_oldest_that_is_waited_for() -> None:
+    assert Second(0).oldest_if_full is None
+    second = Second(2)
+    assert second.oldest_if_full is None
+    second.add(1.0)
+    assert second.oldest_if_full is None
+    second.add(2.0)
+    assert second.oldest_if_full == 1.0
+    second.add(3.0)
+    assert second.oldest_if_full == 2.0
+
+
+def test_one_that_is_moved_knows_its_calls_by_their_new_times() -> None:
+    second = Second(3)
+    for at in (1.0, 2.0, 3.0):
+        second.add(at)
+    moved = second.moved(-0.5)
+    assert list(moved.starts) == [0.5, 1.5, 2.5]
+    moved.forget(1.5)
+    assert list(moved.starts) == [0.5, 2.5]
+    assert list(second.starts) == [1.0, 2.0, 3.0]
