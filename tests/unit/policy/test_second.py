@@ -77,14 +77,11 @@ def test_a_copy_goes_its_own_way() -> None:
 
 def test_only_a_full_one_has_an_oldest_that_is_waited_for() -> None:
     assert Second(0).oldest_if_full is None
-    second = Second(2)
-    assert second.oldest_if_full is None
-    second.add(1.0)
-    assert second.oldest_if_full is None
-    second.add(2.0)
-    assert second.oldest_if_full == 1.0
-    second.add(3.0)
-    assert second.oldest_if_full == 2.0
+    second, found = Second(2), list[float | None]()
+    for at in (1.0, 2.0, 3.0):
+        found.append(second.oldest_if_full)
+        second.add(at)
+    assert [*found, second.oldest_if_full] == [None, None, 1.0, 2.0]
 
 
 def test_one_that_is_moved_knows_its_calls_by_their_new_times() -> None:
