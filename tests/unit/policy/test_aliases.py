@@ -167,3 +167,32 @@ def test_a_chain_of_names_is_followed_so_far_and_no_further() -> None:
     for new, old in itertools.pairwise(chain):
         aliases.apply(PersonAlias(person_key=new, alias_key=old, kind="wa_id", at=NOW))
     assert set(aliases.names(chain[0])) == {bytes.fromhex(each) for each in chain[1 : MOST_NAMES + 1]}
+
+
+def link(person: str, other: str, kind: str = "user_id") -> PersonAlias:
+    return PersonAlias.model_validate({"person_key": person, "alias_key": other, "kind": kind, "at": NOW})
+
+
+def test_a_name_is_no_other_name_of_itself() -> None:
+    aliases = Aliases()
+    aliases.apply(link(NAMES[0], NAMES[0]))
+    assert len(aliases) == 0
+
+
+def test_a_second_name_that_somebody_knows_counts_without_any_link() -> None:
+    aliases, (one, other, third) = Aliases(), (bytes.fromhex(name) for name in NAMES[:3])
+    assert aliases.names(NAMES[0]) == {}
+    assert aliases.names(NAMES[0], NAMES[1]) == {other: FOREVER_MS}
+    aliases.apply(link(NAMES[0], NAMES[2]))
+    assert aliases.names(NAMES[0]) == {third: FOREVER_MS}
+    assert aliases.names(NAMES[0], NAMES[1]) == {other: FOREVER_MS, third: FOREVER_MS}
+    assert aliases.names(NAMES[1], NAMES[0]) == {one: FOREVER_MS, third: FOREVER_MS}
+
+
+def test_of_too_many_names_with_one_end_the_same_are_kept_whatever_came_first() -> None:
+    others = sorted(event_id("other", number) for number in range(MOST_NAMES + 8))
+    for order in (others, others[::-1]):
+        aliases = Aliases()
+        for other in order:
+            aliases.apply(link(NAMES[0], other))
+        assert sorted(name.hex() for name in aliases.names(NAMES[0])) == others[:MOST_NAMES]
