@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 import pytest
 
@@ -98,7 +99,7 @@ async def test_a_read_whose_connection_breaks_is_asked_once_more() -> None:
 
 async def test_what_was_said_unasked_is_not_taken_for_the_next_answer() -> None:
     """A gateway says 408 on a connection that nobody uses, and may go on with it."""
-    late, asked = asyncio.Event(), 0
+    answered, over, asked = asyncio.Event(), asyncio.Event(), 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked
@@ -107,22 +108,23 @@ async def test_what_was_said_unasked_is_not_taken_for_the_next_answer() -> None:
                 asked += 1
                 writer.write(OK + LENGTH + BODY)
                 if asked == 1:
-                    await asyncio.sleep(0.05)
+                    await answered.wait()
                     writer.write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
-                    await writer.drain()
-                    late.set()
         writer.close()
         await writer.wait_closed()
+        if asked == 2:
+            over.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         graph = GraphClient(address, "v26.0", lambda: "EAATEST", max_connections=1)
         assert await graph.send("1", {"to": "x"}) == ACCEPTED
-        await late.wait()
-        await asyncio.sleep(0.05)  # it arrives
+        ((idle, _),) = [each for queue in cast(Any, graph)._way_out._connector._conns.values() for each in queue]
+        answered.set()
+        await eventually(lambda: idle.should_close)  # it has arrived
         assert await graph.send("1", {"to": "x"}) == NotSent("connect")
         assert asked == 1
         assert await graph.send("1", {"to": "x"}) == ACCEPTED
         await graph.aclose()
-        await asyncio.sleep(0.05)  # the far side sees that it is over
+        await over.wait()

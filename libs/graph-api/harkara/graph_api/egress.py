@@ -27,7 +27,6 @@ import httpx
 from aiohttp import hdrs
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError
-from multidict import CIMultiDict
 from yarl import URL
 
 from harkara.graph_api.outcome import LeaseLost
@@ -42,6 +41,7 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What no line of a request's head may have in it (RFC 9110, 5.5): behind a line's end another header would begin."""
 
 _ENDED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+"""How it shows that the far side ended a connection under a request."""
 
 
 def _always() -> bool:
@@ -111,7 +111,7 @@ class Asked:
             raise httpx.UnsupportedProtocol("an http or https address with a host, and no name or password, is needed")
         self._same = method, url, headers
         through = None if proxy is None else URL(proxy)
-        self.request = aiohttp.ClientRequest(method, address, headers=CIMultiDict(headers), proxy=through)
+        self.request = aiohttp.ClientRequest(method, address, headers=dict(headers), proxy=through)
         self._head: bytes | None = None
 
     def is_this(self, method: str, url: str, headers: Mapping[str, str]) -> bool:
@@ -181,7 +181,7 @@ class GraphTransport(httpx.AsyncBaseTransport):
         once_more = method in aiohttp.ClientRequest.GET_METHODS
         while True:
             try:
-                return await _asked(call, self._connector, self._timeout, asked, content)
+                return await _once(call, self._connector, self._timeout, asked, content)
             except (aiohttp.ClientError, HttpProcessingError, aiohttp.EofStream, OSError) as exc:
                 if not (once_more and call.left and isinstance(exc, _ENDED)):
                     raise _told(exc, call) from exc
@@ -206,10 +206,10 @@ class GraphTransport(httpx.AsyncBaseTransport):
             await self._connector.close()
 
 
-async def _asked(
+async def _once(
     call: Call, connector: aiohttp.TCPConnector, timeout: aiohttp.ClientTimeout, asked: Asked, content: bytes | None
 ) -> RawAnswer:
-    """Once. Whatever it raises, the connection is given back or closed."""
+    """One exchange. Whatever it raises, the connection is given back or closed."""
     connection = await connector.connect(asked.request, [], timeout)
     try:
         answer = await _answered(call, connection, asked, content)

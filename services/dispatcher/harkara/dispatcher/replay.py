@@ -20,9 +20,7 @@ from harkara.dispatcher.rebase import SET_BACK_SECONDS
 from harkara.dispatcher.state import LaneState
 
 MOST_ASIDE = 1000  # orders, 3 MB: a number at 1,000/s has some 300 between its orders and their ends
-MOST_STEPS = (
-    20  # of one message that lie aside: most have two, but one that is held again and again may have any number
-)
+MOST_STEPS = 20  # of one message: most have two, one that is held again and again any number
 _BESIDE = frozenset(
     {"emitted", "places", "throttle", "hold", "auth", "cancel", "pause", "watch", "conflict", "duplicate", "resolved"}
 )
