@@ -14,8 +14,8 @@
     takeover   killed with 100,000 journal records: restarted in place, and taken over by another process
 
 Each section prints one JSON line and its bars; the exit code is 1 where one is missed. Rates and latencies are the
-machine's as much as ours: broker, Graph API and driver run beside the dispatcher, and `others_cores` says what anybody
-else took. Processor time a message is the figure to compare.
+machine's as much as ours: broker, Graph API and driver run beside the dispatcher (`busy_cores`: all together), and a
+host may give the time to other machines (`stolen_cores`). Processor time a message is the figure to compare.
 """
 
 from __future__ import annotations
@@ -60,10 +60,19 @@ class Report:
                 self.missed.append(f"{name}: {key}")
 
 
-def machine_busy_seconds() -> float:
-    """Time that all cores together have been busy since boot."""
+@dataclass(frozen=True)
+class Machine:
+    """Seconds of all cores together since boot: in which they worked, and in which its host gave them to others."""
+
+    busy: float
+    stolen: float
+
+
+def machine() -> Machine:
+    """From /proc/stat (Linux): user, nice, system, idle, iowait, irq, softirq, steal."""
     ticks = [int(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+    per_second, stolen = os.sysconf("SC_CLK_TCK"), ticks[7]
+    return Machine((sum(ticks) - ticks[3] - ticks[4] - stolen) / per_second, stolen / per_second)
 
 
 def between(first: Sample, last: Sample) -> dict[str, float]:
@@ -75,23 +84,26 @@ def between(first: Sample, last: Sample) -> dict[str, float]:
         "lag_p50_ms": percentile(first, last, 0.50) * 1000,
         "lag_p99_ms": percentile(first, last, 0.99) * 1000,
         "resident_mb": last.resident_bytes / 1e6,
-        "busy_cores": machine_share(first, last),
-    }
+    } | machine_share(first, last)
 
 
-_busy: dict[float, float] = {}
+_machine: dict[float, Machine] = {}
 
 
 def sampled(process: Process) -> Sample:
     """A sample, with the machine's own time beside it."""
     sample = process.sample()
-    _busy[sample.at] = machine_busy_seconds()
+    _machine[sample.at] = machine()
     return sample
 
 
-def machine_share(first: Sample, last: Sample) -> float:
-    """Cores that were busy, whoever it was for."""
-    return (_busy[last.at] - _busy[first.at]) / (last.at - first.at)
+def machine_share(first: Sample, last: Sample) -> dict[str, float]:
+    """Cores that were busy, whoever it was for, and that were not there."""
+    before, after, seconds = _machine[first.at], _machine[last.at], last.at - first.at
+    return {
+        "busy_cores": (after.busy - before.busy) / seconds,
+        "stolen_cores": (after.stolen - before.stolen) / seconds,
+    }
 
 
 def percentile(first: Sample, last: Sample, share: float) -> float:

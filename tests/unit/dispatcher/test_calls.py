@@ -58,7 +58,7 @@ async def ended(
         gate=lambda message, number: None,
         wake=lambda: None,
         token_lost=lambda number: None,
-        barred=lambda number, outcome: None,
+        barred=lambda number, outcome, since=None: None,
         began=began,
     )
     now = calls.clock.monotonic()
@@ -139,7 +139,7 @@ async def test_a_process_that_was_frozen_after_its_check_does_not_call_any_more(
         gate=lambda message, number: None,
         wake=lambda: None,
         token_lost=lambda number: None,
-        barred=lambda number, outcome: None,
+        barred=lambda number, outcome, since=None: None,
         began=lambda message: clock.thaw(),
     )
     calls.start(message, clock.at, clock.at + 2.0)

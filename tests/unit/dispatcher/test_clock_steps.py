@@ -12,9 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harkara.dispatcher.journal import instant
-from harkara.dispatcher.lane_clock import MOST_READINGS, READING_SECONDS, STEP_SECONDS, LaneClock, scribe_now
+from harkara.dispatcher.journal import EMITTED, instant
+from harkara.dispatcher.lane_clock import MOST_READINGS, READING_SECONDS, STEP_SECONDS, LaneClock, set_time
 from harkara.dispatcher.rebase import SET_BACK_SECONDS
+from harkara.dispatcher.scribe import Scribe
 from harkara.graph_api.outcome import NotSent
 from harkara.policy.pacing import Limits
 from harkara.policy.tally import MINUTE_SECONDS
@@ -357,12 +358,15 @@ class TestLaneClock:
         lane.now = clock.now()
         lane.take(order(at=lane.now))
         machine.offset -= HOUR
-        scribe, step = scribe_now(lane.state, clock)
+        scribe = Scribe(lane.state, lane.now)
+        scribe.write(EMITTED, "emitted", "lane-0", {"seq": 0})
+        step = set_time(scribe, clock)
         assert step == pytest.approx(-HOUR, abs=1e-4)
-        assert [(entry.kind, entry.data) for entry in scribe.entries] == [("clock", {"step": step})]
+        said = [(entry.kind, entry.data) for entry in scribe.entries]
+        assert said == [("emitted", {"seq": 0}), ("clock", {"step": step})], "after what the last commit's time decided"
         assert scribe.now == pytest.approx(machine.real + machine.offset, abs=1e-4)
         assert lane.state.number(ONE).pace.next_at() == pytest.approx(scribe.now + 60.0, abs=1e-3)
-        assert scribe_now(lane.state, clock)[0].entries == []
+        assert (set_time(scribe, clock), len(scribe.entries)) == (0.0, 2)
 
     def test_a_little_is_followed_without_a_word(self) -> None:
         machine = Machine()

@@ -36,9 +36,10 @@ class Barred:
         """From now on the number starts no call."""
         self._bars.setdefault(number, []).append(bar)
 
-    def write(self, scribe: Scribe, around: Surroundings) -> None:
-        """The holds."""
-        while self._bars:
-            number, bars = self._bars.popitem()
-            for bar in bars:
-                hold_barred(scribe, around, number, bar.outcome, own=bar.own, since=bar.since)
+    def write(self, scribe: Scribe, around: Surroundings) -> list[tuple[str, Bar]]:
+        """The holds; for whom and what."""
+        written = [(number, bar) for number, bars in self._bars.items() for bar in bars]
+        self._bars.clear()
+        for number, bar in written:
+            hold_barred(scribe, around, number, bar.outcome, own=bar.own, since=bar.since)
+        return written

@@ -17,6 +17,7 @@ from harkara.dispatcher.heard import Indicator
 from harkara.dispatcher.senders import Senders, body_of
 from harkara.dispatcher.state import Message
 from harkara.dispatcher.tokens import NoToken
+from harkara.dispatcher.workshop import Bars
 from harkara.graph_api.outcome import IMPOSSIBLE, Accepted, InDoubt, NotSent, Outcome, Refused
 from harkara.runtime.clock import Clock
 from harkara.runtime.telemetry import span
@@ -48,7 +49,7 @@ class Calls:
     gate: Callable[[Message, int], str | None]
     wake: Callable[[], None]
     token_lost: Callable[[str], None]
-    barred: Callable[[str, Refused], None]
+    barred: Bars
     began: Callable[[Message], None]
     settled: deque[Settled] = field(default_factory=deque)
     failure: BaseException | None = None

@@ -21,7 +21,7 @@ from harkara.dispatcher.state import Fallback, Given, Hold, LaneState, Message, 
 from harkara.policy.throttle import Cut
 
 UNKNOWN_KEPT_SECONDS = HORIZON_SECONDS  # how long an operator may still resolve a message of unknown fate
-SHALLOW = 5_000  # live messages of a lane, 1 MB: up to here an order is not packed, it goes out in some seconds
+SHALLOW = 20_000  # live messages of a lane, 4 MB: up to here an order is not packed, it goes out in some seconds
 TEMPLATE_HOLD_SECONDS = 3600.0  # as long as a version that did not write it down meant
 Change: TypeAlias = Callable[[LaneState, Entry, dict[str, Any]], None]
 """What an entry of one kind does."""

@@ -1,7 +1,8 @@
 """One lane at work: rounds of decide, commit, call, emit. The only place where the core meets Kafka and Meta.
 
 A round decides on everything that has arrived, commits the entries and the intake offsets in one transaction, and only
-then starts the calls and writes the events that the entries imply. Outcomes ride in the next round's transaction.
+then starts the calls and writes the events that the entries imply. What arrives during a commit is decided upon
+meanwhile, and rides in the next one: so a round is hardly longer than its commit.
 """
 
 from __future__ import annotations
@@ -18,15 +19,14 @@ from harkara.dispatcher import metrics
 from harkara.dispatcher.barred import Bar, Barred
 from harkara.dispatcher.breath import Breath
 from harkara.dispatcher.calls import Calls
-from harkara.dispatcher.commands import take_command
-from harkara.dispatcher.core import ROUND, place_waiting, recover, start_calls, take_order, tick
+from harkara.dispatcher.core import ROUND, place_waiting, recover, start_calls, tick
 from harkara.dispatcher.garbage import RECOVERIES
+from harkara.dispatcher.hearing import HEARD_EVERY_SECONDS, Hearing
 from harkara.dispatcher.inbound import hear
-from harkara.dispatcher.inbox import HEARD, INPUTS, CommandArrived, EchoArrived, Inbox, OrderArrived
-from harkara.dispatcher.journal import EMITTED, Entry
-from harkara.dispatcher.kinship import lined
-from harkara.dispatcher.lane_clock import LaneClock, scribe_now
-from harkara.dispatcher.lane_log import Broken, LaneLog
+from harkara.dispatcher.inbox import HEARD, INPUTS, Inbox
+from harkara.dispatcher.journal import EMITTED
+from harkara.dispatcher.lane_clock import LaneClock, set_time
+from harkara.dispatcher.lane_log import Broken, Fenced, LaneLog
 from harkara.dispatcher.leaving import LEAVE_MARGIN_SECONDS
 from harkara.dispatcher.limits import repace
 from harkara.dispatcher.observe import count_entries, queue_states, show_again, show_lines
@@ -35,10 +35,8 @@ from harkara.dispatcher.plan import Surroundings, last_gate, number_obstacle
 from harkara.dispatcher.projection import Emission
 from harkara.dispatcher.replay import replay
 from harkara.dispatcher.scribe import Scribe
-from harkara.dispatcher.settle import settle
 from harkara.dispatcher.spending import asks_of
 from harkara.dispatcher.state import LaneState, Message
-from harkara.dispatcher.statuses import Statuses
 from harkara.dispatcher.wakeup import next_wake
 from harkara.dispatcher.workshop import Workshop
 
@@ -65,7 +63,8 @@ class Lane:
         self.calls = Calls(
             shop.senders, shop.clock, shop.failpoints, self._gate, self.wake, shop.token_lost, shop.barred, self._began
         )
-        self._barred, self._statuses = Barred(), Statuses(shop.barred)
+        self._barred = Barred()
+        self._hearing = Hearing(self.calls, self.inbox, self._barred, shop.around, Scribe(self.state, self._now()))
         self._changed: set[tuple[Callable[[Scribe, Surroundings, str], None], str]] = set()
         self._awake = asyncio.Event()
         self._leaving = self._abandoned = False
@@ -117,9 +116,10 @@ class Lane:
         loop = asyncio.get_running_loop()
         began = self._shop.clock.monotonic()
         offsets, first, scribe = await loop.run_in_executor(self._shop.threads, self._take_over)
+        self._hearing.start(scribe)
         if scribe.entries or first:
             self.inbox.next_offsets = {name: at for name, at in offsets.items() if name not in self._heard}
-            await self._commit(scribe.entries)
+            await self._commit()
         await self._outbox.write_pending(scribe.entries)
         seconds = round(self._shop.clock.monotonic() - began, 3)
         live, seq = len(self.state.messages), self.state.seq
@@ -167,7 +167,9 @@ class Lane:
 
     async def resume(self) -> dict[str, int]:
         """Given back by the very next assignment: nobody else can have had it, so the state stands; where it is not
-        so, the first commit is fenced."""
+        so, the first commit is fenced. Raises Broken where the state has what is in no journal."""
+        if self._hearing.batch.scribe.entries:
+            raise Broken("it was left with decisions that were not committed")
         self._leaving = False
         self.inbox.clear()
         loop = asyncio.get_running_loop()
@@ -184,7 +186,7 @@ class Lane:
     async def _pause(self) -> None:
         """Until something arrives or is due; rounds are at least the commit interval apart."""
         wait = 0.0
-        if not self._awake.is_set():
+        if not (self._awake.is_set() or self._hearing.batch.scribe.entries):
             until = next_wake(self.state, self._shop.around, self._now(), self._lazy_due())
             wait = 3600.0 if until is None else max(0.0, until - self._now())
         if wait > 0.0:
@@ -202,20 +204,22 @@ class Lane:
         if self.calls.failure is not None:
             raise self.calls.failure
         self._round_at = decided_at = self._breath.start()
-        scribe, step = scribe_now(self.state, self._clock)
+        scribe = self._hearing.batch.scribe
+        step = set_time(scribe, self._clock)
         if step:
             log.warning("clock_stepped", partition=self.partition, seconds=round(step, 3))
             self._lazy_since = None  # at the worst it waits a second more
-        settled = await self._decide(scribe)
+        await self._decide(scribe)
         started = start_calls(scribe, self._shop.around) if self._may_call() else []
         await self._ask_for_places()
         await self._write_quarantined()
         self._mark_emitted(scribe)
         if not scribe.entries and not self._lazy_is_due():
             return
+        settled = bool(self._hearing.batch.answers)
         self._shop.failpoints.reach("before_outcome_commit", settled)
         lease_until = self._shop.clock.monotonic() + self._shop.around.policy.lease_seconds
-        await self._commit(scribe.entries)
+        await self._commit()
         self._shop.failpoints.reach("after_outcome_commit", settled)
         self._shop.failpoints.reach("after_journal_commit", bool(started))
         committed_at = self._now()
@@ -229,28 +233,13 @@ class Lane:
         if message.number is not None:
             self.state.number(message.number).pace.began(message.called_at, self._now())
 
-    async def _decide(self, scribe: Scribe) -> bool:
-        """Everything that has arrived; whether outcomes were among it. Calls may start meanwhile, as they do while a
-        round commits: they are journaled, and what was just decided stands at their gate already."""
+    async def _decide(self, scribe: Scribe) -> None:
+        """Everything that has arrived, and what is due."""
         around = self._shop.around
         if self._revision != around.revision:
             self._revision = around.revision
             repace(self.state, around)
-        settled = bool(self.calls.settled)
-        while self.calls.settled:
-            each = self.calls.settled.popleft()
-            settle(scribe, around, each.message_id, each.attempt, each.outcome)
-            await self._breath.take()
-        self._barred.write(scribe, around)
-        for arrival in self.inbox.take():
-            match arrival:
-                case OrderArrived(order, trace):
-                    take_order(scribe, lined(order, self.state, around), trace)
-                case CommandArrived(command):
-                    take_command(scribe, around, command)
-                case EchoArrived():
-                    self._statuses.take(scribe, around, arrival)
-            await self._breath.take()
+        await self._hearing.hear(self._breath)
         if any(entry.kind == "order" for entry in scribe.entries):
             self._shop.failpoints.reach("after_intake")
         for _ in range(min(len(self._changed), ROUND)):
@@ -258,22 +247,39 @@ class Lane:
             take(scribe, around, name)
         tick(scribe, around)
         place_waiting(scribe, around)
-        return settled
 
-    async def _commit(self, entries: list[Entry]) -> None:
-        """One group commit. Offsets by a membership that has gone since are refused by the broker."""
-        member = self._shop.member()
-        offsets = self.inbox.offsets()
-        loop = asyncio.get_running_loop()
-        with metrics.TRANSACTION_SECONDS.time():
-            await loop.run_in_executor(self._shop.threads, self._log.commit, entries, offsets, member)
+    async def _commit(self) -> None:
+        """One group commit of what is decided. Offsets by a membership that has gone since are refused by the broker.
+        Raises Fenced, Broken."""
+        offsets, batch = self.inbox.offsets(), self._hearing.turn(self._now())
+        log, member, loop = self._log, self._shop.member(), asyncio.get_running_loop()
+        try:
+            with metrics.TRANSACTION_SECONDS.time():
+                commit = loop.run_in_executor(self._shop.threads, log.commit, batch.scribe.entries, offsets, member)
+                await self._meanwhile(commit)
+        except (Fenced, Broken):
+            self._hearing.undo(batch)
+            raise
         for each in offsets:
             if self.inbox.next_offsets.get(each.topic) == each.offset:
                 del self.inbox.next_offsets[each.topic]
         self._lazy_since = None
-        count_entries(entries)
+        count_entries(batch.scribe.entries)
         for topic in self.inbox.emptied():
             self._shop.room(topic, self.partition)
+
+    async def _meanwhile(self, commit: asyncio.Future[None]) -> None:
+        """Until the commit has ended: raises what it raises. A lane that is left decides on no more than it commits,
+        for it may come back with the state that it has."""
+        try:
+            while not commit.done():
+                await asyncio.wait([commit], timeout=HEARD_EVERY_SECONDS)
+                if not (commit.done() or self._leaving):
+                    self._hearing.batch.scribe.now = self._now()
+                    await self._hearing.hear(self._breath, commit)
+            commit.result()
+        finally:
+            commit.cancel()  # where this was cancelled: nobody waits for it
 
     def _told(self) -> None:
         if self._leaving:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from harkara.dispatcher.journal import to_the_microsecond
 from harkara.dispatcher.scribe import Scribe
-from harkara.dispatcher.state import LaneState
 from harkara.runtime.clock import Clock
 
 STEP_SECONDS = 0.05
@@ -38,10 +37,10 @@ class LaneClock:
         return 0.0  # the next look says it
 
 
-def scribe_now(state: LaneState, clock: LaneClock) -> tuple[Scribe, float]:
+def set_time(scribe: Scribe, clock: LaneClock) -> float:
     """For a round of decisions; a step of the clock since the last one is written down before any. The step."""
     step = clock.look()
-    scribe = Scribe(state, clock.now())
+    scribe.now = clock.now()
     if step:
         scribe.clock_set(step)
-    return scribe, step
+    return step
