@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harkara.contracts.partition import partition_for
+from harkara.dispatcher.journal import EMITTED
 from harkara.dispatcher.lane_log import LaneLog
 from harkara.dispatcher.settings import Settings
 from tests.integration.dispatcher.stack import ONE, PARTITIONS, order, stack
@@ -17,7 +18,7 @@ async def test_answers_that_came_to_a_fenced_lane_are_written_once_it_is_ours_ag
     kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
 ) -> None:
     """Without a status, and beyond the doubt's time: what was lost would be `unknown`."""
-    async with stack(kafka_bootstrap, topic_prefix, tmp_path, HARKARA_SIM_LATENCY_MS="2000") as made:
+    async with stack(kafka_bootstrap, topic_prefix, tmp_path, HARKARA_SIM_LATENCY_MS="2500") as made:
         process = await made.dispatcher()
         await made.send([order(name, to=f"+9199999500{index + 50}") for index, name in enumerate(NAMES)])
 
@@ -27,6 +28,11 @@ async def test_answers_that_came_to_a_fenced_lane_are_written_once_it_is_ours_ag
         await eventually(taken)
         settings = Settings(kafka=made.settings.kafka, partitions=PARTITIONS, replication_factor=1, instance="another")
         usurper = LaneLog(settings, partition_for(ONE, PARTITIONS))
+
+        def has_nothing_more_to_write() -> bool:
+            return usurper.emitted() == max(entry.seq for entry in usurper.read() if entry.kind != EMITTED)
+
+        await eventually(has_nothing_more_to_write, every=0.01)  # until the answers come: their commit is the next
         usurper.open()
         usurper.close()
         await eventually(lambda: made.all_are(NAMES, "submitted"), timeout_seconds=40)
