@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import tempfile
 import time
@@ -34,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.dispatch_rig import Process, Rig, Sample, eventually, free_port, number_id, rig
+from bench.machine import Machine, machine
 from harkara.devstack.brokers import pick_kafka
 from harkara.dispatcher.horizon import Horizon
 from harkara.dispatcher.journal import Entry, step_key
@@ -58,21 +58,6 @@ class Report:
             print(f"    {'ok    ' if good else 'MISSED'} {key} {figures[key]:.3f} {kind} {bar:g}", flush=True)
             if not good:
                 self.missed.append(f"{name}: {key}")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Seconds of all cores together since boot: in which they worked, and in which its host gave them to others."""
-
-    busy: float
-    stolen: float
-
-
-def machine() -> Machine:
-    """From /proc/stat (Linux): user, nice, system, idle, iowait, irq, softirq, steal."""
-    ticks = [int(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    per_second, stolen = os.sysconf("SC_CLK_TCK"), ticks[7]
-    return Machine((sum(ticks) - ticks[3] - ticks[4] - stolen) / per_second, stolen / per_second)
 
 
 def between(first: Sample, last: Sample) -> dict[str, float]:

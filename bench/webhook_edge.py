@@ -34,6 +34,7 @@ from typing import cast
 import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from bench.machine import machine
 from harkara.devstack.brokers import Server, pick_kafka
 from harkara.devstack.kafka_server import EmbeddedKafka
 from harkara.graph_api.signature import HEADER, sign
@@ -256,10 +257,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def machine_busy_seconds() -> float:
-    """Time that all cores together have been busy since boot, whoever it was for."""
-    ticks = [int(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+def machine_seconds() -> float:
+    """Of all cores together since boot in which they worked, or were not there."""
+    found = machine()
+    return found.busy + found.stolen
 
 
 class Cores:
@@ -267,14 +268,14 @@ class Cores:
 
     def __init__(self, *ours: int) -> None:
         self._ours = ours
-        self._at, self._busy, self._own = time.monotonic(), machine_busy_seconds(), self._own_seconds()
+        self._at, self._busy, self._own = time.monotonic(), machine_seconds(), self._own_seconds()
 
     def _own_seconds(self) -> float:
         return sum(cpu_seconds(pid) for pid in self._ours)
 
     def taken_by_others(self) -> float:
         """Since the last time it was asked."""
-        at, busy, own = time.monotonic(), machine_busy_seconds(), self._own_seconds()
+        at, busy, own = time.monotonic(), machine_seconds(), self._own_seconds()
         share = (busy - self._busy - (own - self._own)) / (at - self._at)
         self._at, self._busy, self._own = at, busy, own
         return max(0.0, share)

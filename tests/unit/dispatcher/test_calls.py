@@ -15,6 +15,7 @@ from harkara.dispatcher.state import Message
 from harkara.graph_api.client import GraphClient
 from harkara.graph_api.outcome import IMPOSSIBLE, Accepted, NotSent
 from harkara.runtime.clock import SystemClock
+from tests.unit.dispatcher.calling import calling
 from tests.unit.dispatcher.lanes import ONE, TWO, HandDriven, order
 
 ANSWER = {"messaging_product": "whatsapp", "messages": [{"id": "wamid.A"}]}
@@ -51,16 +52,7 @@ async def ended(
         if began_raises:
             raise ValueError("a mistake of ours")
 
-    calls = Calls(
-        senders=cast(Senders, far),
-        clock=SystemClock(),
-        failpoints=Failpoints.parse(""),
-        gate=lambda message, number: None,
-        wake=lambda: None,
-        token_lost=lambda number: None,
-        barred=lambda number, outcome, since=None: None,
-        began=began,
-    )
+    calls = calling(cast(Senders, far), began)
     now = calls.clock.monotonic()
     calls.start(message, now, now + lease_seconds, wait)
     await asyncio.wait(set(calls.under_way), timeout=5)

@@ -10,13 +10,13 @@ from confluent_kafka import Message as Record
 
 from harkara.dispatcher.barred import Bar, Barred
 from harkara.dispatcher.breath import Breath
-from harkara.dispatcher.calls import Calls, Settled
-from harkara.dispatcher.failpoints import Failpoints
+from harkara.dispatcher.calls import Settled
 from harkara.dispatcher.hearing import MOST_BESIDE_COMMIT, Batch, Hearing
 from harkara.dispatcher.inbox import Inbox
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.senders import Senders
 from harkara.runtime.clock import SystemClock
+from tests.unit.dispatcher.calling import calling
 from tests.unit.dispatcher.lanes import ACCEPTED, ONE, TWO, HandDriven, order, refused
 from tests.unit.dispatcher.test_intake import KAFKA, TYPE, Told
 
@@ -27,16 +27,7 @@ class Heard:
     def __init__(self, *orders: str) -> None:
         self.lane = HandDriven()
         self.lane.take(*[order(message_id) for message_id in orders])
-        self.calls = Calls(
-            senders=cast(Senders, None),  # no call is started
-            clock=SystemClock(),
-            failpoints=Failpoints.parse(""),
-            gate=lambda message, number: None,
-            wake=lambda: None,
-            token_lost=lambda number: None,
-            barred=lambda number, outcome, since=None: None,
-            began=lambda message: None,
-        )
+        self.calls = calling(cast(Senders, None))  # no call is started
         self.inbox, self.breath, self.barred = Inbox(KAFKA, 0, 1), Breath(SystemClock()), Barred()
         self.hearing = self.listening()
 
