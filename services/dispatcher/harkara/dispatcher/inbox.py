@@ -150,7 +150,7 @@ class Inbox:
 
 def _is_of_a_lane(record: Record) -> bool:
     """Most of what comes back on the lifecycle is what the lanes wrote themselves: looked at no further than needed."""
-    return any(name == "ce_source" and value == b"dispatcher" for name, value in _pairs(record))
+    return ("ce_source", b"dispatcher") in _pairs(record)
 
 
 def _headers(record: Record) -> Headers:

@@ -65,9 +65,11 @@ class Membership:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._wanted: dict[int, dict[str, int]] = {}  # lane -> the offsets to read from
+        self._taken_anew: set[int] = set()
         self._changed = False
         self._resumes: list[TopicPartition] = []
         self._positions: dict[tuple[str, int], int] = {}
+        self._rebalances = 0  # seen so far, of any kind
         self.consumer = Consumer(self._options())
         self.offsets = Consumer(self._reader_options())  # asked of the member itself after `assign`, it never answers
         self.member: object = None  # what the group knows us by; only the polling thread may ask for it
@@ -87,6 +89,7 @@ class Membership:
         """The lane is ready: read its inputs from these offsets. Any thread."""
         with self._lock:
             self._wanted[partition] = offsets
+            self._taken_anew.add(partition)
             self._changed = True
 
     def forget(self, partition: int) -> None:
@@ -106,12 +109,18 @@ class Membership:
         try:
             while not self._stopping.is_set():
                 self._follow_wishes()
-                first = self.consumer.poll(POLL_SECONDS)
-                if first is not None:
-                    self._deliver([first, *self.consumer.consume(MOST_PER_POLL, timeout=0)])
+                self._deliver(self._polled())
         finally:
             self.consumer.close()
             self.offsets.close()
+
+    def _polled(self) -> list[Record]:
+        """What has arrived. Errors alone where the group was rebalanced meanwhile: lanes have left, or are taken anew
+        and name the offsets to read from, and what was fetched before would pass for read."""
+        rebalances = self._rebalances
+        first = self.consumer.poll(POLL_SECONDS)
+        found = [] if first is None else [first, *self.consumer.consume(MOST_PER_POLL, timeout=0)]
+        return found if rebalances == self._rebalances else [each for each in found if each.error() is not None]
 
     def _deliver(self, records: list[Record]) -> None:
         lanes: dict[int, list[Record]] = defaultdict(list)
@@ -142,13 +151,15 @@ class Membership:
             changed, self._changed = self._changed, False
             wanted = dict(self._wanted)
             resumes, self._resumes = self._resumes, []
+            anew, self._taken_anew = self._taken_anew, set()
         if changed:
-            self._assign(wanted)
+            self._assign(wanted, anew)
         self.consumer.resume([each for each in resumes if each.partition in wanted])
 
-    def _assign(self, wanted: dict[int, dict[str, int]]) -> None:
-        """All lanes that are ready; those that were being read go on where they are."""
-        known = {(topic, partition) for partition, offsets in wanted.items() for topic in offsets}
+    def _assign(self, wanted: dict[int, dict[str, int]], anew: set[int]) -> None:
+        """All lanes that are ready; those that were being read go on where they are, those that were taken `anew` - it
+        may be before it was seen that they had been left - where they say."""
+        known = {(topic, lane) for lane, offsets in wanted.items() if lane not in anew for topic in offsets}
         self._positions = {key: offset for key, offset in self._positions.items() if key in known}
         assignment = []
         for partition, offsets in wanted.items():
@@ -158,6 +169,7 @@ class Membership:
         self.consumer.assign(assignment)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._rebalances += 1
         topics_of = Counter(each.partition for each in partitions)
         # while topics are being created an assignment can be partial: a lane is ours when all of its inputs are
         lanes = {partition for partition, topics in topics_of.items() if topics == len(INPUTS) + len(HEARD)}
@@ -180,6 +192,7 @@ class Membership:
         self._unassign(consumer)
 
     def _unassign(self, consumer: Consumer) -> None:
+        self._rebalances += 1
         with self._lock:
             self._wanted.clear()
             self._changed = False

@@ -1,0 +1,152 @@
+"""What the polling thread hands to the lanes, and from where it reads: beside a group that is rebalanced meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from harkara.contracts.topics import DISPATCH_ORDERS
+from harkara.dispatcher.inbox import HEARD, INPUTS
+from harkara.dispatcher.membership import Membership, NoLongerMember
+from harkara.dispatcher.settings import Settings
+from harkara.runtime.settings import KafkaSettings
+
+SETTINGS = Settings(instance="dispatcher-0", kafka=KafkaSettings(bootstrap="127.0.0.1:9"), _env_file=None)
+ORDERS = SETTINGS.kafka.topic(DISPATCH_ORDERS)
+TOPICS = [SETTINGS.kafka.topic(topic) for topic in (*INPUTS, *HEARD)]
+OFFSETS = dict.fromkeys(TOPICS, 100)
+
+
+def record(offset: int, partition: int = 0) -> Message:
+    return Message(topic=ORDERS, partition=partition, offset=offset, value=b"{}")
+
+
+@dataclass
+class Group:
+    """librdkafka's consumer as the thread sees it: a script of what each poll and each consume does."""
+
+    polls: list[Callable[[], Message | None]] = field(default_factory=list)
+    consumes: list[Callable[[], list[Message]]] = field(default_factory=list)
+    assigned: list[dict[tuple[str, int], int]] = field(default_factory=list)
+    at_the_end: Callable[[], None] = lambda: None
+
+    def subscribe(self, _: list[str], **callbacks: Callable[..., None]) -> None:
+        self.callbacks = callbacks
+
+    def rebalanced(self) -> None:
+        """Lane 0 is taken away and given back."""
+        lane = [TopicPartition(topic, 0) for topic in TOPICS]
+        self.callbacks["on_revoke"](self, lane)
+        self.callbacks["on_assign"](self, lane)
+
+    def poll(self, _: float) -> Message | None:
+        if not self.polls:
+            self.at_the_end()
+            return None
+        return self.polls.pop(0)()
+
+    def consume(self, _: int, timeout: float) -> list[Message]:
+        assert timeout == 0, "what comes alone waits for nothing"
+        return self.consumes.pop(0)() if self.consumes else []
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned.append({(each.topic, each.partition): each.offset for each in partitions})
+
+    def unassign(self) -> None: ...
+    def resume(self, _: list[TopicPartition]) -> None: ...
+    def pause(self, _: list[TopicPartition]) -> None: ...
+    def close(self) -> None: ...
+    def consumer_group_metadata(self) -> object:
+        return object()
+
+
+@dataclass
+class Lanes:
+    """Who is told."""
+
+    delivered: list[list[int]] = field(default_factory=list)
+
+    async def assigned(self, _: set[int]) -> None: ...
+    async def revoked(self) -> None: ...
+    async def lost(self) -> None: ...
+    def deliver(self, _: int, records: list[Message]) -> set[str]:
+        self.delivered.append([each.offset() or 0 for each in records])
+        return set()
+
+
+class Bench:
+    """A membership on a scripted consumer."""
+
+    def __init__(self) -> None:
+        self.group, self.lanes = Group(), Lanes()
+        self.membership = Membership(SETTINGS, self.lanes)
+        self.membership.consumer.close()
+        self.membership.consumer = cast("Consumer", self.group)
+        self.group.at_the_end = self.membership.stop
+
+    def run(self) -> None:
+        asyncio.run(self.membership.run())
+
+
+def test_what_was_fetched_before_a_rebalance_is_neither_delivered_nor_passed_over() -> None:
+    bench = Bench()
+
+    def taken_away() -> list[Message]:
+        bench.group.rebalanced()
+        bench.membership.fetch(0, OFFSETS | {ORDERS: 120})
+        return [record(121)]
+
+    bench.membership.fetch(0, OFFSETS)
+    bench.group.polls = [lambda: record(120), lambda: None]
+    bench.group.consumes = [taken_away]
+    bench.run()
+    assert bench.lanes.delivered == []
+    assert bench.group.assigned[-1][(ORDERS, 0)] == 120
+
+
+def test_an_error_that_comes_with_a_rebalance_is_heard() -> None:
+    bench = Bench()
+
+    def ousted() -> Message | None:
+        bench.group.rebalanced()
+        return Message(topic=ORDERS, partition=0, error=KafkaError(KafkaError.FENCED_INSTANCE_ID))
+
+    bench.group.polls = [ousted]
+    with pytest.raises(NoLongerMember):
+        bench.run()
+
+
+def test_a_lane_that_was_left_and_taken_anew_between_two_looks_is_read_from_where_it_says() -> None:
+    bench = Bench()
+
+    def retaken() -> Message | None:
+        bench.membership.forget(0)
+        bench.membership.fetch(0, OFFSETS)
+        bench.membership.fetch(1, OFFSETS)
+        return None
+
+    bench.membership.fetch(0, OFFSETS)
+    bench.group.polls = [lambda: record(130), retaken, lambda: None]
+    bench.run()
+    assert bench.lanes.delivered == [[130]]
+    assert [assigned[(ORDERS, 0)] for assigned in bench.group.assigned] == [100, 100]
+
+
+def test_the_other_lanes_go_on_where_they_are() -> None:
+    bench = Bench()
+
+    def another() -> Message | None:
+        bench.membership.fetch(1, OFFSETS)
+        return None
+
+    bench.membership.fetch(0, OFFSETS)
+    bench.group.polls = [lambda: record(130), another, lambda: None]
+    bench.run()
+    assert bench.group.assigned[-1] == {(each, 0): 100 for each in TOPICS} | {(each, 1): 100 for each in TOPICS} | {
+        (ORDERS, 0): 131
+    }
