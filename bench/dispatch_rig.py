@@ -35,6 +35,7 @@ from harkara.runtime.settings import KafkaSettings, ServiceSettings
 from harkara.runtime.telemetry import new_traceparent
 from harkara.runtime.topic_admin import ensure_topics
 
+ROOT = Path(__file__).parent.parent
 PARTITIONS = 4
 ACCEPTED = "harkara_dispatcher_accepted_total"
 LAG = "harkara_dispatcher_journal_to_call_seconds_bucket"
@@ -188,6 +189,19 @@ class Rig:
             eventually(made.ready, 120, "the dispatcher")
         return made
 
+    def bare_sender(self, seconds: float, warm_up_seconds: float = 5.0) -> dict[str, float]:
+        """The figures of a sender without safety, alone on this rig. Raises CalledProcessError where it failed."""
+        url = f"http://127.0.0.1:{self.graph_port}/v26.0/{self.numbers[0]}/messages"
+        command = ["-m", "bench.bare_sender", self.bootstrap, self.kafka.topic(DISPATCH_JOURNAL), url]
+        ended = subprocess.run(
+            [sys.executable, *command, "--seconds", str(seconds), "--warm-up", str(warm_up_seconds)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=seconds + warm_up_seconds + 60,
+        )
+        return dict(json.loads(ended.stdout))
+
     def counts(self) -> dict[str, Any]:
         """What the Graph API has seen."""
         return dict(json.loads(fetched(f"http://127.0.0.1:{self.graph_port}/counts") or "{}"))
@@ -301,7 +315,7 @@ class Rig:
             popen = subprocess.Popen(
                 [sys.executable, *command],
                 env=os.environ | environment,
-                cwd=Path(__file__).parent.parent,
+                cwd=ROOT,
                 stdout=out,
                 stderr=out,
             )
