@@ -68,7 +68,7 @@ docs: setup ## write the generated reference again
 	@$(BIN)/harkara docs
 
 bench: setup ## the webhook edge: greatest rate, and latency at 1,000/s
-	@$(BIN)/python bench/webhook_edge.py
+	@$(BIN)/python -m bench.webhook_edge
 
 bench-webhooks: setup ## the webhook edge, normaliser and message-state against their bars (8 minutes, a quiet machine)
 	@$(BIN)/python -m bench.webhooks
@@ -84,7 +84,7 @@ bench-preview: setup ## a preview of 10,000 recipients: time, processor time a r
 schema: setup ## schemathesis over the simulator's own OpenAPI, 25 examples an operation
 	@HARKARA_SCHEMA_EXAMPLES=25 $(BIN)/pytest -q tests/integration/graph_simulator/test_schema.py
 
-bench-dispatch: setup ## the dispatcher: rate, lag, CPU a message, growth, recovery; fails below its bars (12 minutes, a quiet machine)
+bench-dispatch: setup ## the dispatcher: rate, lag, CPU a message, growth, recovery; fails below its bars (13 minutes, a quiet machine)
 	@$(BIN)/python -m bench.dispatch
 
 clean: ## remove what was made here (not the Kafka jars in the user's cache)

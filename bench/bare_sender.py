@@ -56,6 +56,7 @@ class BareSender:
             await self._send_for(client, seconds)
             took, spent, sent = time.monotonic() - at, time.process_time() - cpu, self.accepted - before
             await asyncio.gather(*self._under_way)
+            await asyncio.get_running_loop().run_in_executor(None, self._commit, [], self._outcomes)
         self.lags.sort()
         return {
             "calls_per_second": sent / took,

@@ -1,6 +1,6 @@
 """How fast, lean and soon back the dispatcher is: real processes on a real Kafka, a Graph API that only answers.
 
-    python -m bench.dispatch                          # every section, about 12 minutes
+    python -m bench.dispatch                          # every section, about 13 minutes
     python -m bench.dispatch line --seconds 20        # one section, shorter
     python -m bench.dispatch queue --queue 100000
 
@@ -137,7 +137,7 @@ def line(bench: Bench) -> None:
         "calls_per_second": (">=", 999.5),  # 1,000, to the width of the measurement (ADR 14)
         "lag_p99_ms": ("<=", 50.0),
         "cpu_ms_per_message": ("<=", 0.8),
-        "cpu_of_bare": ("<=", 1.54),  # 0.8 ms where the bare sender takes 0.52: the same bar on any machine (ADR 20)
+        "cpu_of_bare": ("<=", 1.54),  # 0.8 ms where the bare sender takes 0.52: so it means the same elsewhere (ADR 20)
         "doubled": ("<=", 0),
     }
     bench.report.section("line", figures, bars)

@@ -1,7 +1,7 @@
 """How fast the webhook edge is: signed webhooks against a real ingestion process on a real Kafka.
 
-    python bench/webhook_edge.py                 # Kafka of HARKARA_KAFKA_BOOTSTRAP, else an embedded one
-    python bench/webhook_edge.py --seconds 20 --rate 1000 --connections 64
+    python -m bench.webhook_edge                 # Kafka of HARKARA_KAFKA_BOOTSTRAP, else an embedded one
+    python -m bench.webhook_edge --seconds 20 --rate 1000 --connections 64
 
 Three processes: Kafka, ingestion (edge, normaliser and emitter, as in production) and this one's child, which drives.
 First as fast as 64 connections can (requests/s); then, with the normaliser's backlog worked off, at a fixed rate, each
