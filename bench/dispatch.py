@@ -357,7 +357,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000, help="journal records in `recovery`")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="harkara-bench-") as folder:
-        kafka = pick_kafka(Path(folder) / "kafka", free_port(), free_port())
+        kafka = pick_kafka(Path(folder) / "kafka", free_port(), free_port(), pauseless=True)
         try:
             kafka.prepare()
             kafka.spawn()

@@ -41,6 +41,18 @@ async def test_records_outlive_a_killed_broker(broker: EmbeddedKafka) -> None:
     ]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process's command line as a file")
+def test_a_broker_without_pauses_has_a_collector_without(tmp_path: Path) -> None:
+    broker = EmbeddedKafka(tmp_path / "kafka", *free_ports(2), pauseless=True)
+    try:
+        broker.start()
+        command = Path(f"/proc/{broker.pid}/cmdline").read_bytes().split(b"\0")
+    finally:
+        broker.stop()
+    assert b"-XX:+UseZGC" in command
+    assert not [each for each in command if b"Serial" in each or b"jsa" in each]
+
+
 async def test_writing_to_a_misspelt_topic_does_not_make_it(broker: EmbeddedKafka) -> None:
     bootstrap = broker.start()
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, request_timeout_ms=500) as producer:

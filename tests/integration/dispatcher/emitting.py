@@ -31,3 +31,15 @@ def records(settings: Settings, topic: Topic) -> list[Message]:
         found.append(record)
     consumer.close()
     return found
+
+
+def subject_of(record: Message) -> str:
+    """The message that the record's event is about."""
+    return header_of(record, "ce_subject")
+
+
+def header_of(record: Message, name: str) -> str:
+    """Raises KeyError where the record has no such header."""
+    found = record.headers() or []
+    value = dict(found.items() if isinstance(found, dict) else found)[name]
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
 
 from harkara.contracts.topics import MESSAGE_LIFECYCLE
 from harkara.dispatcher.breath import Breath
@@ -20,7 +19,7 @@ from harkara.dispatcher.settings import Settings
 from harkara.runtime.clock import SystemClock
 from harkara.runtime.settings import KafkaSettings
 from harkara.runtime.topic_admin import ensure_topics
-from tests.integration.dispatcher.emitting import emitting, records
+from tests.integration.dispatcher.emitting import emitting, records, subject_of
 from tests.support.wait import eventually
 
 HOME = "pool-a"
@@ -71,14 +70,7 @@ def unprojectable(seq: int) -> Entry:
 
 def subjects(settings: Settings) -> list[str]:
     """The messages of the lifecycle topic's records, in their order."""
-    return [_header(record, "ce_subject") for record in records(settings, MESSAGE_LIFECYCLE)]
-
-
-def _header(record: Message, name: str) -> str:
-    found = record.headers() or []
-    values = dict(found.items() if isinstance(found, dict) else found)
-    value = values[name]
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return [subject_of(record) for record in records(settings, MESSAGE_LIFECYCLE)]
 
 
 def named(*seqs: int) -> list[str]:

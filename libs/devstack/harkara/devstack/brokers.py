@@ -75,14 +75,21 @@ class ExternalKafka(ExternalServer):
 
 
 def pick_kafka(
-    directory: Path, port: int, controller_port: int, *, env: Mapping[str, str] = os.environ, docker: bool | None = None
+    directory: Path,
+    port: int,
+    controller_port: int,
+    *,
+    env: Mapping[str, str] = os.environ,
+    docker: bool | None = None,
+    pauseless: bool = False,
 ) -> Server:
-    """HARKARA_KAFKA_BOOTSTRAP if set, else Docker if an engine answers (`docker` None: ask), else the embedded JVM."""
+    """HARKARA_KAFKA_BOOTSTRAP if set, else Docker if an engine answers (`docker` None: ask), else the embedded JVM
+    (`pauseless`: as EmbeddedKafka says)."""
     if bootstrap := env.get(KAFKA_VARIABLE):
         return ExternalKafka(bootstrap)
     if docker_answers() if docker is None else docker:
         return docker_kafka(port)
-    return EmbeddedKafka(directory, port, controller_port)
+    return EmbeddedKafka(directory, port, controller_port, pauseless=pauseless)
 
 
 def pick_postgres(

@@ -1,4 +1,4 @@
-"""Writes the events that the journal implies: an ordinary idempotent producer, every acknowledgement awaited.
+"""Writes the events that the journal implies: an ordinary producer, every acknowledgement awaited.
 
 An event that the broker refuses for what it is (a time that its topic does not take) would be written again by every
 owner to come, and refused again: it goes to its topic's DLQ, with the reason. The broker refuses the whole batch with
@@ -217,8 +217,8 @@ class Emitter:
 
     def _options(self) -> dict[str, object]:
         return self._settings.kafka.librdkafka_options() | {
-            "enable.idempotence": True,
             "acks": "all",
+            "max.in.flight.requests.per.connection": 1,  # a repeat keeps the order; why not idempotence: ADR 21
             "linger.ms": int(self._settings.linger_seconds * 1000),
             "queue.buffering.max.messages": 1_000_000,  # bounded by the rounds of the lanes, which await these
             "message.max.bytes": LARGEST_RECORD_BYTES,

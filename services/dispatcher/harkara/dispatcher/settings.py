@@ -19,3 +19,4 @@ class Settings(ServiceSettings):
     failpoints: str = ""
     group_session_timeout_seconds: float = Field(default=10.0, ge=1, le=60)
     commit_interval_seconds: float = Field(default=0.015, ge=0.001, le=1.0)
+    linger_seconds: float = 0.02  # of the events: those of a round in one or two requests, not five
