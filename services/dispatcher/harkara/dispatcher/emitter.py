@@ -218,7 +218,7 @@ class Emitter:
     def _options(self) -> dict[str, object]:
         return self._settings.kafka.librdkafka_options() | {
             "acks": "all",
-            "max.in.flight.requests.per.connection": 1,  # a repeat keeps the order; why not idempotence: ADR 21
+            "max.in.flight.requests.per.connection": 1,  # none overtakes a repeat; why not idempotence: ADR 21
             "linger.ms": int(self._settings.linger_seconds * 1000),
             "queue.buffering.max.messages": 1_000_000,  # bounded by the rounds of the lanes, which await these
             "message.max.bytes": LARGEST_RECORD_BYTES,
