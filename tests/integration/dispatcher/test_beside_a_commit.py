@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import DISPATCH_ORDERS
@@ -34,17 +35,17 @@ A_WHILE = 0.2  # fifty looks at what has arrived
 
 
 class Gated(ThreadPoolExecutor):
-    """Begins a commit only while its gate is open."""
+    """Begins a commit only while its gate is open; `offsets`: what each commit said of the intake."""
 
     def __init__(self) -> None:
         super().__init__(2)
-        self.gate, self.commits = Event(), 0
+        self.gate, self.offsets = Event(), list[list[TopicPartition]]()
         self.gate.set()
 
     def submit(self, work: Callable[..., Any], /, *args: Any, **more: Any) -> Future[Any]:
         if getattr(work, "__func__", None) is not LaneLog.commit:
             return super().submit(work, *args, **more)
-        self.commits += 1
+        self.offsets.append(args[1])
         return super().submit(lambda: (self.gate.wait(30), work(*args, **more))[1])
 
 
@@ -69,9 +70,9 @@ class Ground:
     async def hold_a_commit(self, message_id: str) -> None:
         """That takes this message in."""
         self.threads.gate.clear()
-        before = self.threads.commits
+        before = len(self.threads.offsets)
         await self.send(message_id)
-        await eventually(lambda: self.threads.commits > before)
+        await eventually(lambda: len(self.threads.offsets) > before)
 
     def journaled(self) -> set[str]:
         """The messages whose orders can be read back."""

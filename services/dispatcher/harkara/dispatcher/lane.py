@@ -41,6 +41,9 @@ from harkara.dispatcher.wakeup import next_wake
 from harkara.dispatcher.workshop import Workshop
 
 LAZY_COMMIT_SECONDS = 1.0  # offsets and emitted marks alone: a repeat of them is harmless, a transaction is not free
+OFFSETS_RIDE_SECONDS = 0.25
+"""Offsets wait that long before they ride with entries: they take a third of a commit, and what is read again after
+a crash is known by its id (ADR 22)."""
 
 log = structlog.get_logger()
 
@@ -119,7 +122,7 @@ class Lane:
         self._hearing.start(scribe)
         if scribe.entries or first:
             self.inbox.next_offsets = {name: at for name, at in offsets.items() if name not in self._heard}
-            await self._commit()
+            await self._commit(self.inbox.offsets())
         await self._outbox.write_pending(scribe.entries)
         seconds = round(self._shop.clock.monotonic() - began, 3)
         live, seq = len(self.state.messages), self.state.seq
@@ -203,13 +206,11 @@ class Lane:
     async def _round(self) -> None:
         if self.calls.failure is not None:
             raise self.calls.failure
-        self._round_at = decided_at = self._breath.start()
+        self._round_at = self._breath.start()
         scribe = self._hearing.batch.scribe
-        step = set_time(scribe, self._clock)
-        if step:
-            log.warning("clock_stepped", partition=self.partition, seconds=round(step, 3))
-            self._lazy_since = None  # at the worst it waits a second more
+        self._look(scribe)
         await self._decide(scribe)
+        decided_at = self._look(scribe)  # what arrived may have taken long: calls are decided ahead of now, not of then
         started = start_calls(scribe, self._shop.around) if self._may_call() else []
         await self._ask_for_places()
         await self._write_quarantined()
@@ -219,7 +220,7 @@ class Lane:
         settled = bool(self._hearing.batch.answers)
         self._shop.failpoints.reach("before_outcome_commit", settled)
         lease_until = self._shop.clock.monotonic() + self._shop.around.policy.lease_seconds
-        await self._commit()
+        await self._commit(self._offsets_due())
         self._shop.failpoints.reach("after_outcome_commit", settled)
         self._shop.failpoints.reach("after_journal_commit", bool(started))
         committed_at = self._now()
@@ -228,6 +229,14 @@ class Lane:
         for indicator in scribe.indicators:
             self.calls.show(indicator, self._may_show)
         await self._outbox.write(scribe.entries, self._told)
+
+    def _look(self, scribe: Scribe) -> float:
+        """Everything that is decided next is decided now: the monotonic time."""
+        step = set_time(scribe, self._clock)
+        if step:
+            log.warning("clock_stepped", partition=self.partition, seconds=round(step, 3))
+            self._lazy_since = None  # at the worst it waits a second more
+        return self._shop.clock.monotonic()
 
     def _began(self, message: Message) -> None:
         if message.number is not None:
@@ -248,10 +257,10 @@ class Lane:
         tick(scribe, around)
         place_waiting(scribe, around)
 
-    async def _commit(self) -> None:
+    async def _commit(self, offsets: list[TopicPartition]) -> None:
         """One group commit of what is decided. Offsets by a membership that has gone since are refused by the broker.
         Raises Fenced, Broken."""
-        offsets, batch = self.inbox.offsets(), self._hearing.turn(self._now())
+        batch = self._hearing.turn(self._now())
         log, member, loop = self._log, self._shop.member(), asyncio.get_running_loop()
         try:
             with metrics.TRANSACTION_SECONDS.time():
@@ -263,7 +272,8 @@ class Lane:
         for each in offsets:
             if self.inbox.next_offsets.get(each.topic) == each.offset:
                 del self.inbox.next_offsets[each.topic]
-        self._lazy_since = None
+        if offsets or not self.inbox.next_offsets:
+            self._lazy_since = None
         count_entries(batch.scribe.entries)
         for topic in self.inbox.emptied():
             self._shop.room(topic, self.partition)
@@ -308,6 +318,12 @@ class Lane:
         if self._lazy_since is None:
             self._lazy_since = self._now()
         return self._lazy_since + LAZY_COMMIT_SECONDS
+
+    def _offsets_due(self) -> list[TopicPartition]:
+        """The offsets, where they have waited long enough to ride with entries, or nothing follows."""
+        due = self._lazy_due()
+        waited = due is not None and self._now() >= due - LAZY_COMMIT_SECONDS + OFFSETS_RIDE_SECONDS
+        return self.inbox.offsets() if waited or self._leaving else []
 
     def _lazy_is_due(self) -> bool:
         due = self._lazy_due()

@@ -56,7 +56,7 @@ BREAKER = Gauge(
 JOURNAL_TO_CALL_SECONDS = Histogram(
     "harkara_dispatcher_journal_to_call_seconds",
     "From the decision to call to the moment before the first byte. Above 0.05 s: the commit or the process is slow.",
-    buckets=(0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.1, 0.25, 0.5, 1, 2),
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.25, 0.5, 1, 2),
 )
 TRANSACTION_SECONDS = Histogram(
     "harkara_dispatcher_transaction_seconds",
