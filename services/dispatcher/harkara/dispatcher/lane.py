@@ -1,8 +1,8 @@
 """One lane at work: rounds of decide, commit, call, emit. The only place where the core meets Kafka and Meta.
 
-A round decides on everything that has arrived, commits the entries and the intake offsets in one transaction, and only
-then starts the calls and writes the events that the entries imply. What arrives during a commit is decided upon
-meanwhile, and rides in the next one: so a round is hardly longer than its commit.
+A round decides on everything that has arrived, commits the entries in one transaction, now and then with the intake
+offsets (ADR 22), and only then starts the calls and writes the events that the entries imply. What arrives during a
+commit is decided upon meanwhile, and rides in the next one: so a round is hardly longer than its commit.
 """
 
 from __future__ import annotations
