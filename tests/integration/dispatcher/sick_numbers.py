@@ -49,7 +49,16 @@ async def refused(made: Stack, code: int) -> int:
 
 async def times(made: Stack, number: str) -> list[float]:
     """When the simulator accepted each of the number's messages, in Unix seconds."""
-    return [each["accepted_at_ms"] / 1000 for each in await made.ledger() if each["phone_number_id"] == number]
+    return (await times_of(made, (number,)))[number]
+
+
+async def times_of(made: Stack, numbers: tuple[str, ...]) -> dict[str, list[float]]:
+    """The same of several numbers, from one look at the ledger."""
+    found: dict[str, list[float]] = {number: [] for number in numbers}
+    for each in await made.ledger():
+        if each["phone_number_id"] in found:
+            found[each["phone_number_id"]].append(each["accepted_at_ms"] / 1000)
+    return found
 
 
 async def by_number(made: Stack) -> Counter[str]:

@@ -321,8 +321,8 @@ class Lane:
 
     def _offsets_due(self) -> list[TopicPartition]:
         """The offsets, where they have waited long enough to ride with entries, or nothing follows."""
-        due = self._lazy_due()
-        waited = due is not None and self._now() >= due - LAZY_COMMIT_SECONDS + OFFSETS_RIDE_SECONDS
+        self._lazy_due()
+        waited = self._lazy_since is not None and self._now() >= self._lazy_since + OFFSETS_RIDE_SECONDS
         return self.inbox.offsets() if waited or self._leaving else []
 
     def _lazy_is_due(self) -> bool:
