@@ -3,6 +3,7 @@
     python -m bench.dispatch                          # every section, about 13 minutes
     python -m bench.dispatch line --seconds 20        # one section, shorter
     python -m bench.dispatch queue --queue 100000
+    TMPDIR=/dev/shm python -m bench.dispatch line --placed   # cores and memory of its own
 
     line       one number on cloud-api-high, fed at its own rate, 60 ms latency
     unlimited  two numbers of 1,000/s in one lane, all orders there from the start: what one lane can do
@@ -28,13 +29,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.dispatch_rig import Process, Rig, Sample, eventually, free_port, number_id, rig
 from bench.machine import Machine, machine
+from bench.placement import awake, children, is_keeper, placed
 from harkara.devstack.brokers import pick_kafka
 from harkara.dispatcher.horizon import Horizon
 from harkara.dispatcher.journal import Entry, step_key
@@ -127,7 +129,7 @@ def line(bench: Bench) -> None:
     """One number at 1,000/s; before and after it a sender that does nothing for safety (`bare_sender.py`)."""
     before = bare(bench)
     with bench.rig([number_id(11)], "cloud-api-high") as made:
-        process = made.dispatcher()
+        process = bench.placed(made.dispatcher())
         first, last = driven(made, process, bench.seconds, 1000)
         figures = between(first, last) | {"doubled": made.counts()["doubled"]}
     after = bare(bench)
@@ -156,7 +158,7 @@ def unlimited(bench: Bench) -> None:
     with bench.rig([number_id(11), number_id(12)], "quick", pool="pool-a") as made:
         for _ in made.feed(count):
             pass
-        figures = between(*emptied(made, made.dispatcher(), count))
+        figures = between(*emptied(made, bench.placed(made.dispatcher()), count))
     bars = {"calls_per_second": (">=", 1150.0), "cpu_ms_per_message": ("<=", 0.8)}
     bench.report.section("unlimited", figures, bars)
 
@@ -164,7 +166,7 @@ def unlimited(bench: Bench) -> None:
 def ten(bench: Bench) -> None:
     """Ten numbers at 80/s against a Graph API that refuses more."""
     with bench.rig([number_id(11 + n) for n in range(10)], "cloud-api", limit=80) as made:
-        process = made.dispatcher()
+        process = bench.placed(made.dispatcher())
         first, last = driven(made, process, bench.seconds, 800)
         counts = made.counts()
         figures = between(first, last) | {key: counts[key] for key in ("refused", "doubled", "most_in_a_second")}
@@ -301,16 +303,18 @@ def queued(made: Rig, number: str, count: int) -> Iterator[Entry]:
 
 
 def mixed(made: Rig, number: str, records: int) -> Iterator[Entry]:
-    """Messages as they pass: order, attempt, end, of which every tenth still waits."""
+    """So many records of messages as they pass: order, attempt, end; every tenth message, and the last, still waits."""
     seq, now, home = 0, time.time() - 3600, made.home(number)
     salt = int(number) % 1000 << 64  # every number has ids of its own
-    for order in queued(made, number, records // 3 + 1):
+    for order in queued(made, number, records):
         assert order.data is not None
         message_id = f"{salt + order.seq:032x}"
         order.data["order"]["message_id"] = message_id
         seq += 1
         yield Entry(message_id, seq, "order", now, home, order.data)
-        if seq % 10 == 1:
+        if seq == records:
+            return
+        if order.seq % 10 == 1 or seq + 2 > records:
             continue
         step = {"status": "attempting", "attempt": 1, "number": number, "form": "template", "called_at": now,
                 "run_id": "run-of-the-benchmark", "template": "daily_update:en"}  # fmt: skip
@@ -319,6 +323,8 @@ def mixed(made: Rig, number: str, records: int) -> Iterator[Entry]:
         yield Entry(step_key(message_id), seq + 1, "step", now, home, step)
         yield Entry(message_id, seq + 2, "end", now, home, end)
         seq += 2
+        if seq == records:
+            return
 
 
 @dataclass
@@ -330,11 +336,18 @@ class Bench:
     seconds: float
     queue: int
     records: int
+    lay_out: bool
     report: Report = field(default_factory=Report)
 
     def rig(self, numbers: list[str], profile: str, **more: Any) -> Any:
         """A prepared rig of these numbers."""
         return rig(self.bootstrap, self.folder, numbers, profile, **more)
+
+    def placed(self, process: Process) -> Process:
+        """The dispatcher, on a core of its own where that is asked for."""
+        if self.lay_out:
+            placed(process.popen.pid, (pid for pid in children() - {process.popen.pid} if not is_keeper(pid)))
+        return process
 
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
@@ -355,14 +368,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each measured stretch")
     parser.add_argument("--queue", type=int, default=1_000_000, help="messages queued in `queue`")
     parser.add_argument("--records", type=int, default=1_000_000, help="journal records in `recovery`")
+    parser.add_argument("--placed", action="store_true", help="each process on its core, and both held awake")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="harkara-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="harkara-bench-") as folder, awake() if arguments.placed else nullcontext():
         kafka = pick_kafka(Path(folder) / "kafka", free_port(), free_port(), pauseless=True)
         try:
             kafka.prepare()
             kafka.spawn()
             kafka.wait_ready()
-            bench = Bench(kafka.address, Path(folder), arguments.seconds, arguments.queue, arguments.records)
+            sizes = (arguments.seconds, arguments.queue, arguments.records)
+            bench = Bench(kafka.address, Path(folder), *sizes, lay_out=arguments.placed)
             for name in arguments.sections or SECTIONS:
                 SECTIONS[name](bench)
         finally:
