@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -133,12 +134,16 @@ async def test_sigterm_finishes_what_is_under_way_and_leaves_nothing_in_doubt(
 ) -> None:
     async with stack(kafka_bootstrap, topic_prefix, tmp_path, HARKARA_SIM_LATENCY_MS="800") as made:
         leaving = await made.dispatcher()
-        orders = [order(f"message-{n:03}", NUMBERS[n % 3], to=f"+9199999{65000 + n}") for n in range(240)]
+        orders = [order(f"message-{n:03}", NUMBERS[n % 3], to=f"+9199999{65000 + n}") for n in range(900)]
         sent = [each.message_id for each in orders]
         await made.send(orders)
         await eventually(lambda: leaving_has_calls(made))
         leaving.signal(signal.SIGTERM)
+        told = datetime.now(UTC).timestamp()
         assert await leaving.ended() == 0
+        newest = max(each["accepted_at_ms"] for each in await made.ledger()) / 1000
+        assert newest - told <= BUSY_SECONDS, "a call began after SIGTERM"
+        assert len(await made.ledger()) < len(sent), "it was told so with messages still waiting"
         assert "in_doubt" not in (await made.statuses()).values()
         await made.dispatcher()
         await eventually(lambda: made.all_are(sent, "submitted"), timeout_seconds=60, every=0.5)

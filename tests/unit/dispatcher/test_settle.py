@@ -181,6 +181,18 @@ def test_a_resume_that_was_told_while_nobody_had_the_lane_ends_the_halt_with_the
     assert [each[1] for each in lane.attempts] == [1, 2]
 
 
+def test_a_halted_number_asks_for_somebody_to_look() -> None:
+    lane = HandDriven()
+    lane.take(order())
+    lane.answer(refused(190, 401))
+    halts = [each.event for each in lane.emissions() if isinstance(each.event, NumberEvent)]
+    told = [(each.kind, each.phone_number_id, each.hold_until) for each in halts]
+    assert told == [("halted", ONE, None), ("halted", TWO, None)]  # they share the token
+    for each in halts:
+        assert each.reason is not None and each.reason.code == "meta_190"
+        assert each.reason.text.endswith("Someone must look: mend the cause, then resume the number.")
+
+
 def test_an_operators_resume_ends_a_pause_of_the_lanes_own() -> None:
     lane = HandDriven()
     lane.take(order())
@@ -212,6 +224,21 @@ def test_the_pair_limit_holds_only_the_pair() -> None:
     assert [each[0] for each in lane.attempts[2:]] == ["message-1"]  # one recipient's messages keep their order
     lane.answer(ACCEPTED)
     assert [each[0] for each in lane.attempts[3:]] == ["message-2"]
+
+
+def test_the_pair_is_tried_again_after_four_times_as_long_each_time() -> None:
+    """4^X seconds (Meta, of 131056), with up to a quarter more; the third refusal is the last."""
+    lane = HandDriven()
+    lane.take(order())
+    for longest in (1.0, 4.0):
+        lane.answer(refused(131056))
+        tried = len(lane.attempts)
+        lane.round(longest - 0.01)
+        assert len(lane.attempts) == tried, "sooner than 4^X"
+        lane.round(0.25 * longest + 0.02)
+        assert len(lane.attempts) == tried + 1
+    lane.answer(refused(131056))
+    assert lane.steps()[-1] == "failed_unsent"
 
 
 def test_too_fast_slows_the_number_and_moves_no_queue() -> None:

@@ -93,8 +93,12 @@ async def test_a_number_that_has_sent_its_days_messages_refuses_single_ones(runn
     opens = [[1, NOW + timedelta(hours=2)], [20, NOW + timedelta(hours=5)]]
     day = {"calls": 20, "seconds": 86_400, "used": 20, "opens": opens}
     pace = {"next_at": NOW + timedelta(hours=2), "per_second": 1, "windows": [day]}
-    running.known.apply(QUEUE_STATE, LONE, queue(daily_limit=20, daily_used=20, pace=pace))
+    running.known.apply(QUEUE_STATE, LONE, queue(waiting=3, daily_limit=20, daily_used=20, pace=pace))
     answer = await on_send(running)
+    assert answer.json()["position"] == 4
+    assert (
+        datetime.fromisoformat(answer.json()["estimatedDelivery"]) == NOW + timedelta(hours=2) + timedelta(hours=3) / 19
+    )
     assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (429, "DAILY_LIMIT_REACHED", 20)
     assert answer.headers["retry-after"] == "3600"
     assert datetime.fromisoformat(answer.json()["retryAt"]) == NOW + timedelta(hours=2)

@@ -110,7 +110,8 @@ class Standings:
             raise NoRoom(
                 "DAILY_LIMIT_REACHED", "The number's limit for 24 hours is reached",
                 "Nothing was accepted. The limit is that of the number's pacing profile.", full_until, now,
-                limit=queue.daily_limit, retryAt=full_until.isoformat(),
+                limit=queue.daily_limit, retryAt=full_until.isoformat(), position=standing.position,
+                estimatedDelivery=_iso(standing.delivery),
             )  # fmt: skip
         if standing.waiting > self.queue_full_above:
             detail = "Nothing was accepted. Runs and Kafka producers are paced instead of refused."
