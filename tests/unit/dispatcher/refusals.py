@@ -114,6 +114,13 @@ def _assessed() -> HandDriven:
     return _order(lane)
 
 
+def _spared() -> HandDriven:
+    """Meta keeps marketing from the message's person."""
+    lane = _order(HandDriven(), message_id="message-0", category="marketing", person_key="somebody")
+    lane.answer(refused(131049), "message-0")
+    return _order(lane, category="marketing", person_key="somebody")
+
+
 def _edited() -> HandDriven:
     """Meta's template takes two values now."""
     lane, takes = HandDriven(), Taken(False, None, 0, ("1", "2"), (), None)
@@ -229,6 +236,7 @@ WAYS_THERE: dict[str, Callable[[], HandDriven]] = {
     "portfolio_unanswered": _portfolio({}, 3.0),
     "template_paused": _template("PAUSED", until=START + HOUR),
     "template_in_assessment": _assessed,
+    "recipient_spared": _spared,
     "template_in_review": _template("IN_APPEAL"),
     "template_not_approved": _template("REJECTED"),
     "template_recategorised": _template("APPROVED", "MARKETING"),

@@ -90,7 +90,9 @@ TABLE = (
     Row("1 2 131000", DOUBTED, spent=True),
     # This message, for good.
     Row("131047", FAILED),
-    Row("130403 130472 131021 131026 131030 131049 131050 131062 137000", FAILED),
+    Row("130403 130472 131021 131026 131030 131050 131062 137000", FAILED),
+    # And the person gets no marketing for a day.
+    Row("131049", FAILED, "recipient", 86_400.0),
     Row("100 506 130501 131008 131009 131020 131041 131051 131055 131059", FAILED),
     Row("131014 131052 131053 132000 132005 132008 132012 132018 134100", FAILED),
     Row("133000 133005 133008 133009 138000-138025 139000-139004 139100-139103 141010 147001-147005", FAILED),
@@ -158,10 +160,12 @@ def check(lane: HandDriven, outcome: Outcome, row: Row) -> None:
 def check_whom(lane: HandDriven, row: Row) -> dict[tuple[str, str], float | None]:
     """Those that the row names are held, and nobody else; until when each."""
     held = {(scope, target): hold.until for (scope, target), hold in lane.state.holds.items()}
+    held |= {("recipient", line): hold.until for line, hold in lane.state.spared.items()}
     if row.held in SHARERS:
         assert {target for _, target in held} == set(SHARERS[row.held])
     else:
-        target = {"pair": f"{ONE}/person of message-1", "template": "waba-1/daily_update:en"}[row.held]
+        person = "person of message-1"
+        target = {"pair": f"{ONE}/{person}", "recipient": person, "template": "waba-1/daily_update:en"}[row.held]
         assert set(held) == {(row.held, target)}
     return held
 

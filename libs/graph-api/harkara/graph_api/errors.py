@@ -117,6 +117,11 @@ class ErrorPolicy:
         return self.keeps_message and self.action is not Action.PAUSE_TEMPLATE
 
     @property
+    def spares_recipient(self) -> bool:
+        """Whether the person gets no marketing for `hold_seconds`, although only this message fails."""
+        return self.action is Action.FAIL and self.scope is Scope.RECIPIENT and self.hold_seconds is not None
+
+    @property
     def spends_attempt(self) -> bool:
         """Whether the call counts to MAX_ATTEMPTS: not where the message is kept for a halt or a wider pause."""
         return not (self.keeps_message and (self.hold_seconds is None or self.action is Action.PAUSE))

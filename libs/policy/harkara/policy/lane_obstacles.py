@@ -64,9 +64,9 @@ class Elsewhere(Facts):
 
 class Hold(Facts):
     """A hold that a refusal of Meta's left, or one of a template that Meta tries out: of whom (`scope`: number,
-    template, or pair of number and person), why, since and until when."""
+    template, pair of number and person, or recipient of marketing), why, since and until when."""
 
-    codes = ("template_in_assessment",)
+    codes = ("template_in_assessment", "recipient_spared")
     scope: str
     target: str
     person_key: str = ""

@@ -72,6 +72,11 @@ DECIDED: dict[str, Told] = {
     "portfolio_unanswered": Told(
         "The ledger of its portfolio's messaging limit does not answer (quality-monitor keeps it).", _PORTFOLIOS
     ),
+    "recipient_spared": Told(
+        "Meta keeps marketing from this person (131049), and for longer with each try; it goes a day after the newest "
+        "such refusal, or by an answer inside the service window.",
+        ERROR_POLICY,
+    ),
     "template_paused": Told("Meta has paused its template; it goes when the pause ends.", _TEMPLATES),
     "template_in_assessment": Told(
         "Meta looks at how people take its template and holds what it has of it; this goes when Meta sends that on, or "

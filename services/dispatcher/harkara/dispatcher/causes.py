@@ -105,6 +105,8 @@ def hold(scope: str, target: str, standing: Hold, message: Message) -> Inputs:
     found: Inputs = {"kind": "hold", "scope": scope, "target": target, "reason": standing.reason}
     if scope == "pair":
         found["target"], _, found["person_key"] = target.partition("/")
+    elif scope == "recipient":
+        found["target"], found["person_key"] = "marketing", target
     return _told(found | {"since": _iso(standing.at), "until": _or_none(standing.until)})
 
 

@@ -236,6 +236,12 @@ def _hold(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
             _unplace(state, target)
 
 
+def _spared(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
+    """{until: Unix seconds, reason, since: when it was said, code}"""
+    state.spared[entry.key.partition("/")[2]] = Hold(data["reason"], data["until"], data["since"])
+    state.remember(entry.key, entry.at)
+
+
 def _places(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """{sequence: units used up by now, persons: who took one each, again: who needed none, returned: given back}"""
     state.places.note(entry, data)
@@ -301,6 +307,7 @@ KINDS: dict[str, Change] = {
     "watch": _watch,
     "auth": _auth,
     "hold": _hold,
+    "spared": _spared,
     "throttle": _throttle,
     "places": _places,
     "cancel": _cancel,
@@ -341,6 +348,8 @@ def _forget_word(state: LaneState, kind: str, rest: str) -> None:
                 state.numbers[target].trips = 0
             if what == "number" and not state.replaying:
                 wake_number(state, target)
+        case "spared":
+            state.spared.pop(rest, None)
         case "auth":
             state.auth_failures.pop(rest, None)
         case "cancel":

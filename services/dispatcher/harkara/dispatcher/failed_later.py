@@ -83,4 +83,4 @@ def hold_failed(scribe: Scribe, around: Surroundings, failed: FailedLater) -> No
 def _holds(policy: ErrorPolicy) -> bool:
     """Whether the policy holds anybody, whatever becomes of the message."""
     paused = policy.action is Action.RETRY and policy.scope in (Scope.NUMBER, Scope.PAIR) and not too_fast(policy)
-    return policy.keeps_message or paused
+    return policy.keeps_message or policy.spares_recipient or paused

@@ -19,6 +19,7 @@ from harkara.dispatcher.wordings import at_account
 from harkara.graph_api.errors import NUMBER_PAUSE_SECONDS, Action, ErrorClass, ErrorPolicy, Scope
 from harkara.graph_api.outcome import Refused
 
+SPARED = "recipient_spared"
 TEMPLATE_PROBE_SECONDS = 3600.0  # a template paused without a time is tried again hourly by one message
 
 
@@ -83,7 +84,9 @@ def hold_refused(scribe: Scribe, around: Surroundings, refusal: Refusal, until: 
     said = scribe.now if refusal.since is None else refusal.since
     facts: dict[str, Any] = {"code": refusal.code, "trace": refusal.trace, "policy_version": around.policy.version}
     facts["since"] = refusal.since
-    if policy.scope is Scope.PAIR:
+    if policy.spares_recipient:
+        _spare(scribe, refusal, said)
+    elif policy.scope is Scope.PAIR:
         if refusal.line:
             hold(scribe, refusal.home, "pair", f"{number}/{refusal.line}", policy.reason_code, until, **facts)
     elif policy.action is Action.PAUSE_TEMPLATE:
@@ -92,6 +95,17 @@ def hold_refused(scribe: Scribe, around: Surroundings, refusal: Refusal, until: 
         if policy.action is Action.PAUSE:
             until = said + _pause_seconds(around, policy, refusal.asked_seconds)
         _hold_numbers(scribe, around, refusal, until, facts)
+
+
+def _spare(scribe: Scribe, refusal: Refusal, said: float) -> None:
+    """Meta keeps marketing from the person, and for longer with each try (131049): their marketing templates wait for a
+    day after the newest refusal. In this lane: what the person gets of numbers of other lanes is theirs."""
+    until = journal.to_the_microsecond(said + (refusal.policy.hold_seconds or 0.0))
+    standing = scribe.state.spared.get(refusal.line)
+    if not refusal.line or until <= scribe.now or (standing is not None and _covers(standing.until, until)):
+        return
+    facts = {"until": until, "reason": SPARED, "since": said, "code": refusal.code}
+    scribe.write(journal.spared_key(refusal.line), "spared", refusal.home, facts)
 
 
 def _hold_template(scribe: Scribe, around: Surroundings, refusal: Refusal, said: float, facts: dict[str, Any]) -> None:

@@ -90,6 +90,11 @@ def hold_key(scope: str, target: str) -> str:
     return f"hold/{scope}/{target}"
 
 
+def spared_key(line: str) -> str:
+    """The key of a person whom Meta keeps from marketing."""
+    return f"spared/{line}"
+
+
 def throttle_key(number: str) -> str:
     """The key of a number's newest cut of its rate."""
     return f"throttle/{number}"

@@ -268,6 +268,8 @@ def obstacle_of(
     pair = _held(state, "pair", f"{number}/{message.line}", now) if state.holds else None
     if pair is not None or candidate.form == "session":
         return pair
+    if message.marketing and (spared := state.spared.get(message.line)) is not None and rules.lasts(spared.until, now):
+        return Wait(spared.reason, spared.until, partial(causes.hold, "recipient", message.line, spared))
     number_state = around.states.get(number)
     if number_state is not None and (kept := _kept_back(number_state, "template", now)) is not None:
         return kept

@@ -22,7 +22,20 @@ from harkara.dispatcher.state import LaneState
 MOST_ASIDE = 1000  # orders, 3 MB: a number at 1,000/s has some 300 between its orders and their ends
 MOST_STEPS = 20  # of one message: most have two, one that is held again and again any number
 _BESIDE = frozenset(
-    {"emitted", "places", "throttle", "hold", "auth", "cancel", "pause", "watch", "conflict", "duplicate", "resolved"}
+    {
+        "emitted",
+        "places",
+        "throttle",
+        "hold",
+        "auth",
+        "cancel",
+        "pause",
+        "watch",
+        "conflict",
+        "duplicate",
+        "resolved",
+        "spared",
+    }
 )
 """Kinds that look at no message and change none while a journal is read."""
 _ERASED_BESIDE = frozenset({"", "s", "c", "w"})

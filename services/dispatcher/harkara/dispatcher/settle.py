@@ -114,7 +114,7 @@ def _refused(scribe: Scribe, around: Surroundings, message: Message, outcome: Re
     spent = message.spent + (1 if policy.spends_attempt else 0)
     facts: dict[str, Any] = {"spent": spent, "code": code}
     slows, reroutes = too_fast(policy), policy.action is Action.REROUTE_TEMPLATE and message.can_reroute
-    if policy.keeps_message:
+    if policy.keeps_message or policy.spares_recipient:
         hold_by_policy(scribe, around, message, outcome)
     elif slows:
         slow_down(scribe, around, message, outcome)

@@ -95,7 +95,9 @@ class LaneState:
     """Everything of one lane. `replaying`: indexes are built once, at the end of the journal. `busy`: numbers with
     something to send, and from when on a look at them is of use (Unix seconds). `accounts`: of each number its account;
     `channels`: by account, what was heard from Meta. `half_open`: holds whose time is over and that stay until a call
-    is served; `probes`: of such templates who tries them. `assessed`: the templates that Meta tries out, by `holds`."""
+    is served; `probes`: of such templates who tries them. `assessed`: the templates that Meta tries out, by `holds`.
+    `spared`: persons (by their line) who get no marketing, until when; there may be thousands, so they are not `holds`,
+    which are looked through in every round."""
 
     seq: int = 0
     emitted: int = 0
@@ -109,6 +111,7 @@ class LaneState:
     holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
     assessed: set[str] = field(default_factory=set)
     half_open: set[tuple[str, str]] = field(default_factory=set)
+    spared: dict[str, Hold] = field(default_factory=dict)
     probes: dict[str, Probe] = field(default_factory=dict)
     cancels: dict[tuple[str, str], float] = field(default_factory=dict)
     priorities: dict[tuple[str, str], Given] = field(default_factory=dict)
