@@ -37,6 +37,8 @@ def test_three_attempts_then_failed_and_a_dead_letter() -> None:
         lane.round(seconds)
     assert lane.steps() == ["queued", *["attempting", "retrying"] * 2, "attempting", "failed_unsent"]
     assert lane.shown()["message-1"]["error_code"] == 131016
+    (end,) = [entry.data or {} for entry in lane.journal if entry.kind == "end"]
+    assert end["alert"], "three attempts are used up: somebody is told"
     dead = [each for each in lane.emissions() if each.topic == DISPATCH_ORDERS.dlq]
     assert len(dead) == 1 and isinstance(dead[0].event, DispatchOrder)
     assert dead[0].event.to == "+919999950050"
