@@ -106,14 +106,14 @@ async def test_while_meta_holds_the_first_the_others_wait_over_a_kill_and_go_whe
         await made.send([*offers(*waiting), *offers("message-elsewhere", number=POOLED), *free])
         await eventually(lambda: made.all_are(["message-other", "message-text", "message-elsewhere"], *WITH_META))
         await eventually(lambda: made.all_are(waiting, "held"))
-        shown = await made.states()
-        assert {shown[each]["reason"]["code"] for each in waiting} == {"template_in_assessment"}
         dying.signal(signal.SIGKILL)
         await dying.ended()
         await made.dispatcher()
         assert await made.accepted() == dict.fromkeys(
             ["message-first", "message-other", "message-text", "message-elsewhere"], 1
         )
+        shown = await made.states()
+        assert {shown[each]["reason"]["code"] for each in waiting} == {"template_in_assessment"}
         await eventually(lambda: made.all_are(waiting, *WITH_META), timeout_seconds=40)
         assert attempts_of(await made.states(), waiting) == {1}
         times = await accepted_at(made)

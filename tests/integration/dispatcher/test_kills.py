@@ -18,6 +18,7 @@ LATENCY = {"HARKARA_SIM_LATENCY_MS": str(int(LATENCY_SECONDS * 1000))}
 SETTLED = ("submitted", "in_doubt", "unknown")
 PER_SECOND = 10
 BUSY_SECONDS = 0.2  # a busy machine: what an answer takes beyond the simulator's latency
+HEARD_SECONDS = 1.0  # a signal, by a process that is busy on such a machine; the orders last for nearly four
 UNDER_WAY = 1 + 2 + int(PER_SECOND * (LATENCY_SECONDS + BUSY_SECONDS))
 """Calls of one number under way at most. A call is under way from the round that journals it to the end of the round
 that journals its outcome: two rounds and the answer's time between them. At 10/s calls are 100 ms apart, further than
@@ -142,7 +143,7 @@ async def test_sigterm_finishes_what_is_under_way_and_leaves_nothing_in_doubt(
         told = datetime.now(UTC).timestamp()
         assert await leaving.ended() == 0
         newest = max(each["accepted_at_ms"] for each in await made.ledger()) / 1000
-        assert newest - told <= BUSY_SECONDS, "a call began after SIGTERM"
+        assert newest - told <= HEARD_SECONDS, "a call began after SIGTERM"
         assert len(await made.ledger()) < len(sent), "it was told so with messages still waiting"
         assert "in_doubt" not in (await made.statuses()).values()
         await made.dispatcher()

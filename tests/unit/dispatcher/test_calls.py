@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
 
+from harkara.dispatcher.barred import Bar, Barred
 from harkara.dispatcher.calls import MOST_SHOWING, Calls, Settled
 from harkara.dispatcher.failpoints import Failpoints
 from harkara.dispatcher.heard import Indicator
+from harkara.dispatcher.lane import Lane
 from harkara.dispatcher.senders import Senders
 from harkara.dispatcher.state import Message
 from harkara.graph_api.client import GraphClient
-from harkara.graph_api.outcome import IMPOSSIBLE, Accepted, NotSent
+from harkara.graph_api.outcome import IMPOSSIBLE, Accepted, NotSent, Refused
 from harkara.runtime.clock import SystemClock
 from tests.unit.dispatcher.calling import calling
 from tests.unit.dispatcher.lanes import ONE, TWO, HandDriven, order
@@ -143,3 +146,31 @@ async def test_a_process_that_was_frozen_after_its_check_does_not_call_any_more(
 async def test_a_clock_that_is_set_back_keeps_no_call_beyond_its_lease() -> None:
     calls = await ended(_Far(), attempt(), lease_seconds=0.05, wait=3600.0)
     assert not calls.under_way and len(calls.settled) == 1
+
+
+class _Refusing(_Far):
+    """Refuses the token of whoever asks."""
+
+    def _answer(self, _: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        return httpx.Response(401, json={"error": {"code": 190}})
+
+
+async def test_a_journaled_call_that_has_not_begun_does_not_begin_once_a_refusal_is_known() -> None:
+    """By the lane's own gate, before any round has heard of the refusal."""
+    lane, far, barred = HandDriven(), _Refusing(), Barred()
+    lane.take(order("message-1"), order("message-2"), start=False)
+    first, second = lane.round()
+    shop = SimpleNamespace(fresh=lambda: True, clock=SystemClock(), around=lane.around)
+    stands_in = cast(Lane, SimpleNamespace(_leaving=False, _shop=shop, _barred=barred, state=lane.state))
+    calls = calling(cast(Senders, far))
+    calls.gate = lambda message, attempt: Lane._gate(stands_in, message, attempt)
+    calls.barred = lambda number, outcome, since=None: barred.add(number, Bar(outcome, own=True, since=since))
+    now = calls.clock.monotonic()
+    calls.start(first, now, now + 10.0)
+    calls.start(second, now, now + 10.0, 0.5)
+    await asyncio.wait(set(calls.under_way), timeout=5)
+    await asyncio.sleep(0)
+    outcomes = {each.message_id: each.outcome for each in calls.settled}
+    assert isinstance(outcomes["message-1"], Refused)
+    assert (outcomes["message-2"], far.asked) == (NotSent("barred"), 1)

@@ -14,7 +14,7 @@ from harkara.dispatcher import causes
 from harkara.dispatcher.evidence import settle_by_evidence
 from harkara.dispatcher.fallback import end_accepted
 from harkara.dispatcher.message import RESEND_LOST
-from harkara.dispatcher.plan import Surroundings, is_cancelled, lost_for_resend
+from harkara.dispatcher.plan import Surroundings, cancel_of, lost_for_resend
 from harkara.dispatcher.scribe import Scribe
 from harkara.dispatcher.state import Message
 from harkara.policy.lane import Doubt, sent_again
@@ -47,7 +47,7 @@ def doubt_is_over(scribe: Scribe, around: Surroundings, message: Message) -> Non
         lives=scribe.now < message.expires_at,
         quiet=scribe.now >= quiet_at,
         resent=message.resent,
-        cancelled=is_cancelled(scribe.state, message),
+        cancelled=cancel_of(scribe.state, message) is not None,
         spent=message.spent,
         heard=_channel_healthy(scribe, message),
     )

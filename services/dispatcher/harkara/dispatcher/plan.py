@@ -211,13 +211,9 @@ def _purpose(message: Message) -> Purpose:
     return "marketing" if message.marketing else "transactional"
 
 
-def is_cancelled(state: LaneState, message: Message) -> bool:
-    """Whether a cancel command names the message, its run or its recipient and is not older than the intent."""
-    return cancel_of(state, message) is not None
-
-
 def cancel_of(state: LaneState, message: Message) -> tuple[str, float] | None:
-    """The kind and time of a cancel command that names the message, its run or its recipient."""
+    """The kind and time of a cancel command that names the message, its run or its recipient, and is not older than the
+    intent."""
     targets = (
         ("cancel_message", message.message_id),
         ("cancel_run", message.run_id or ""),
@@ -268,8 +264,8 @@ def obstacle_of(
     pair = _held(state, "pair", f"{number}/{message.line}", now) if state.holds else None
     if pair is not None or candidate.form == "session":
         return pair
-    if message.marketing and (spared := state.spared.get(message.line)) is not None and rules.lasts(spared.until, now):
-        return Wait(spared.reason, spared.until, partial(causes.hold, "recipient", message.line, spared))
+    if state.spared and message.marketing and (kept := _held(state, "recipient", message.line, now)) is not None:
+        return kept
     number_state = around.states.get(number)
     if number_state is not None and (kept := _kept_back(number_state, "template", now)) is not None:
         return kept
@@ -320,7 +316,7 @@ def _template_obstacle(
 def _held(
     state: LaneState, scope: str, target: str, now: float, message: Message | None = None, number: str = ""
 ) -> Wait | None:
-    """A hold of a number, pair or template that stands (of a template: for this message by that number)."""
+    """A hold that stands, as `LaneState.standing` has it."""
     hold = state.standing(scope, target, now, message, number)
     if hold is None:
         return None

@@ -7,7 +7,8 @@ entry lies ahead of the next one. A step forward between two owners cannot be to
 
 What is moved: paces, pairs, holds and what others were told of them, calls that are under way or in doubt, delays
 before a next call, and since when a message is followed that Meta took; to the microsecond, what a decision is
-explained by. What stays is what somebody else said in wall time: deadlines, hours, windows, schedules, commands.
+explained by. What stays is what somebody else said in wall time: deadlines, hours, windows, schedules, commands, and
+for how long Meta keeps marketing from a person.
 """
 
 from __future__ import annotations

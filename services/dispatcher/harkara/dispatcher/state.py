@@ -160,9 +160,10 @@ class LaneState:
     def standing(
         self, scope: str, target: str, now: float, message: Message | None = None, number: str = ""
     ) -> Hold | None:
-        """The hold of a number, pair or template (there: for this message by that number) that stands. A template whose
-        hold is over goes by one message until that one is served: for any other it is held for as long again."""
-        hold = self.holds.get((scope, target))
+        """The hold of a number, pair, recipient or template (there: for this message by that number) that stands. A
+        template whose hold is over goes by one message until that one is served: for any other it is held for as long
+        again."""
+        hold = self.spared.get(target) if scope == "recipient" else self.holds.get((scope, target))
         if hold is None:
             return None
         if lasts(hold.until, now):

@@ -68,11 +68,16 @@ class WebhookLog:
         self._empty = asyncio.Event()
         self._closing = False
 
+    @property
+    def spooling(self) -> bool:
+        """Whether what comes now goes behind what waits in the spool."""
+        return self._spooling
+
     def ready(self) -> str | None:
         """Not ready before it is open, and while it stands in for Kafka; webhooks are taken meanwhile all the same."""
         if self._spool is None:
             return "opening the spool"
-        if not self._spooling or self._broker.ready() is None:
+        if not self.spooling or self._broker.ready() is None:
             return None
         age = self._age_seconds()
         return f"{self._spool.waiting} webhooks wait for Kafka in the spool, the oldest for {age:.0f} s"
@@ -82,7 +87,7 @@ class WebhookLog:
         records. Raises Unavailable (nothing is promised) or TooLarge."""
         if self._spool is None:
             raise Unavailable("the spool is not open yet")
-        if not self._spooling and self._broker.ready() is None:
+        if not self.spooling and self._broker.ready() is None:
             with suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(self._patience_seconds):
                     await self._broker.write(outputs)

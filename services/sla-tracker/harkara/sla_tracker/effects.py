@@ -30,6 +30,7 @@ SWEEP_SECONDS = 5.0
 UNATTRIBUTED_AT_ONCE = 5_000  # removing them takes about 20 ms, so events wait no longer
 UNATTRIBUTED_SECONDS = 3600.0  # a hop that was down writes its events long before; then the message has no run
 RUNS_IN_METRICS = 50
+UNHEARD_SECONDS = 5.0  # counts that were written are read again within one; later they are written anew
 RUNS_WATCHED_FOR = timedelta(days=25)  # sla-events keeps 30 days: what was said is known for longer than we ask
 
 log = structlog.get_logger()
@@ -207,6 +208,7 @@ class Reporter:
         self._settle = timedelta(seconds=settings.settle_seconds)
         self._ends: Offsets | None = None  # of the lifecycle, when something was first due
         self._read_at: float | None = None
+        self._unheard: dict[tuple[str, int], tuple[int, float]] = {}  # versions written, and when (monotonic)
         self.projection: Projection | None = None
 
     def ready(self) -> str | None:
@@ -228,11 +230,26 @@ class Reporter:
         if self.projection is None or not self._replica.fresh():
             return  # what has been published and said is not known: wait
         now = self._clock.now()
-        progress = self.projection.progress(now)
+        self._hear()
+        progress = [each for each in self.projection.progress(now) if not self._is_unheard(each)]
         await writer.write([_progress_output(each) for each in progress])
-        if not progress:  # otherwise the sums are about to change: next time
+        for each in progress:
+            self._unheard[each.run_id, each.partition] = each.version, self._clock.monotonic()
+        if not self._unheard:  # otherwise the sums are about to change: next time
             await self._speak(writer, group, now)
         self._show(now)
+
+    def _hear(self) -> None:
+        """Forget what the replica has read by now, or should have long ago: that is written again."""
+        oldest = self._clock.monotonic() - UNHEARD_SECONDS
+        for part, (version, written_at) in list(self._unheard.items()):
+            if self._runs.last_version(*part) >= version or written_at < oldest:
+                del self._unheard[part]
+
+    def _is_unheard(self, progress: RunProgress) -> bool:
+        """Whether just this was written, and is on its way back."""
+        version, _ = self._unheard.get((progress.run_id, progress.partition), (0, 0.0))
+        return version == progress.version
 
     async def _speak(self, writer: Writer, group: GroupProgress, now: datetime) -> None:
         owned = self.projection.owned if self.projection is not None else frozenset()

@@ -1,4 +1,4 @@
-"""What stops a call, or a whole lane, before anything leaves: a refusal that is known, offsets that are not there."""
+"""What stops a whole lane before anything leaves: offsets that are not there."""
 
 from __future__ import annotations
 
@@ -12,31 +12,10 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from harkara.contracts.partition import partition_for
-from tests.integration.dispatcher.sick_numbers import change, govern, refused
 from tests.integration.dispatcher.stack import ONE, PARTITIONS, Process, Stack, order, stack
 from tests.support.wait import eventually
 
 LATENCY = {"HARKARA_SIM_LATENCY_MS": "60"}
-ORDERS = 1000
-
-
-@pytest.mark.req("DSP-14", "FHL-8")
-async def test_journaled_calls_that_have_not_begun_do_not_begin_once_a_refusal_is_known(
-    kafka_bootstrap: str, topic_prefix: str, tmp_path: Path
-) -> None:
-    """A quick number's calls are journaled 40 ms ahead; those whose turn comes after the first answer never leave."""
-    async with stack(kafka_bootstrap, topic_prefix, tmp_path, **LATENCY) as made:
-        govern(made, {ONE: "cloud-api-high"})
-        dispatcher = await made.dispatcher()
-        await change(made, f"numbers/{ONE}", token_valid=False)
-        orders = [order(f"message-{n:04}", (ONE,), to=f"+9199999{61_000 + n}") for n in range(ORDERS)]
-        await made.send(orders)
-        names = [each.message_id for each in orders]
-        await eventually(lambda: made.all_are(names, "held"), timeout_seconds=40, every=0.5)
-        stopped = await dispatcher.metric('harkara_dispatcher_attempts_total{code="barred",outcome="not_sent"}')
-        print(f"{await refused(made, 190)} refused, {stopped:.0f} stopped at the last gate, of {ORDERS}")
-        assert stopped >= 1
-        assert await refused(made, 190) + stopped <= ORDERS / 2, "no further call is decided"
 
 
 async def why_not_ready(process: Process) -> str:
