@@ -39,7 +39,7 @@ from bench.machine import Machine, machine
 from bench.placement import awake, children, is_keeper, placed
 from harkara.devstack.brokers import pick_kafka
 from harkara.dispatcher.horizon import Horizon
-from harkara.dispatcher.journal import Entry, step_key
+from harkara.dispatcher.journal import Entry, step_key, to_the_microsecond
 
 WARM_UP_SECONDS = 5.0
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -303,11 +303,13 @@ def queued(made: Rig, number: str, count: int) -> Iterator[Entry]:
 
 
 def mixed(made: Rig, number: str, records: int) -> Iterator[Entry]:
-    """So many records of messages as they pass: order, attempt, end; every tenth message, and the last, still waits."""
-    seq, now, home = 0, time.time() - 3600, made.home(number)
+    """So many records of messages as they pass, 80 in a second until an hour ago: order, attempt, end; every tenth
+    message, and the last, still waits."""
+    seq, began, home = 0, time.time() - 3600 - records / 80 / 2.8, made.home(number)
     salt = int(number) % 1000 << 64  # every number has ids of its own
     for order in queued(made, number, records):
         assert order.data is not None
+        now = to_the_microsecond(began + order.seq / 80)
         message_id = f"{salt + order.seq:032x}"
         order.data["order"]["message_id"] = message_id
         seq += 1
@@ -321,7 +323,7 @@ def mixed(made: Rig, number: str, records: int) -> Iterator[Entry]:
         end = {"status": "submitted", "attempt": 1, "event_attempt": 1, "hash": order.data["order"]["intent_hash"],
                "number": number, "form": "template", "wamid": f"wamid.LEAN{seq:030}"}  # fmt: skip
         yield Entry(step_key(message_id), seq + 1, "step", now, home, step)
-        yield Entry(message_id, seq + 2, "end", now, home, end)
+        yield Entry(message_id, seq + 2, "end", to_the_microsecond(now + 0.1), home, end)
         seq += 2
         if seq == records:
             return

@@ -31,6 +31,8 @@ from harkara.contracts.partition import partition_for
 from harkara.contracts.topics import DISPATCH_JOURNAL, DISPATCH_ORDERS
 from harkara.dispatcher.inbox import INPUTS
 from harkara.dispatcher.journal import EMITTED, Entry, encoded
+from harkara.dispatcher.lane_log import LaneLog
+from harkara.dispatcher.settings import Settings
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
 from harkara.runtime.telemetry import new_traceparent
 from harkara.runtime.topic_admin import ensure_topics
@@ -263,17 +265,21 @@ class Rig:
 
     def journal(self, lanes: dict[str, Iterable[Entry]]) -> None:
         """Write what each number's lane has journaled, as if an owner had, all of it emitted, and the offsets that
-        belong to it. Sequences are given here: numbers may share a lane."""
+        belong to it. Sequences are given here: numbers may share a lane. The last word is a transaction of the lane's
+        own, so that the broker knows its owner, as that of every lane that was ever worked."""
         producer, seqs = Producer(self.kafka.librdkafka_options() | {"linger.ms": 20, "log_level": 3}), Counter[int]()
         for number, entries in lanes.items():
             partition = partition_for(self.home(number), self.partitions)
             for entry in entries:
                 seqs[partition] += 1
                 self._append(producer, partition, entry._replace(seq=seqs[partition]))
-        for partition, seq in seqs.items():
-            mark = Entry(EMITTED, seq + 1, "emitted", time.time(), "bench", {"seq": seq})
-            self._append(producer, partition, mark)
         producer.flush()
+        settings = Settings(kafka=self.kafka, instance="before")
+        for partition, seq in seqs.items():
+            log = LaneLog(settings, partition)
+            log.open()
+            log.commit([Entry(EMITTED, seq + 1, "emitted", time.time(), "bench", {"seq": seq})], [], None)
+            log.close()
         self._commit_offsets()
 
     def _append(self, producer: Producer, partition: int, entry: Entry) -> None:

@@ -20,8 +20,9 @@ from harkara.dispatcher.core import (
     tick,
 )
 from harkara.dispatcher.evidence import take_echo
+from harkara.dispatcher.glance import glanced
 from harkara.dispatcher.holds import hold_barred
-from harkara.dispatcher.journal import Entry, decoded, encoded, to_the_microsecond
+from harkara.dispatcher.journal import Entry, encoded, to_the_microsecond
 from harkara.dispatcher.plan import DispatchPolicy, NumberFacts, Surroundings
 from harkara.dispatcher.projection import Emission, implied
 from harkara.dispatcher.replay import replay
@@ -117,7 +118,7 @@ class HandDriven:
         """The journal as it comes back from its bytes."""
         for entry in self.journal:
             value, _ = encoded(entry)
-            yield decoded(entry.key.encode(), value)
+            yield glanced(entry.key.encode(), value)
 
     def write(self, decide: Callable[[Scribe], object]) -> list[Entry]:
         """One decision, committed."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harkara.dispatcher.core import recover
 from harkara.dispatcher.evolve import evolve
+from harkara.dispatcher.glance import glanced
 from harkara.dispatcher.journal import (
     EMITTED,
     Entry,
@@ -236,7 +237,8 @@ def both(journal: list[Entry], most_aside: int) -> tuple[LaneState, LaneState]:
     for entry in journal:
         evolve(one_by_one, entry)
     middle = journal[len(journal) // 2].seq if journal else 0
-    later = replay(quick, journal, after=middle, most_aside=most_aside)
+    records = [(entry.key.encode(), encoded(entry)[0]) for entry in journal]
+    later = replay(quick, (glanced(*record) for record in records), after=middle, most_aside=most_aside)
     assert [*later] == [entry for entry in journal if entry.seq > middle and entry.data is not None]
     return one_by_one, quick
 

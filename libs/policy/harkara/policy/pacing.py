@@ -111,6 +111,7 @@ class Pace:
     _media_until: float = 0.0
     _ahead: float = field(init=False)
     _least_gap: float = field(init=False)
+    _far: bool = field(init=False)
 
     def __post_init__(self) -> None:
         # what the limits alone say; a pace keeps its limits
@@ -118,6 +119,7 @@ class Pace:
         self._ahead = AHEAD_SECONDS if per_second >= FAST_PER_SECOND else 0.0
         catching_up = 1 / (per_second * CATCH_UP) if self._ahead else 0.0
         self._least_gap = max(self.limits.base_delay_seconds, catching_up)
+        self._far = any((self.limits.per_hour, self.limits.per_day, self.limits.media_per_hour))
 
     def note(self, at: float, media: bool = False) -> None:
         """An attempt was made at `at`: it counts in every window and starts the delay before the next."""
@@ -132,7 +134,8 @@ class Pace:
         self.day.add(at)
         if media:
             self.media.add(at)
-        self.look_far()
+        if self._far:
+            self.look_far()
 
     def began(self, noted: float, at: float) -> None:
         """A call noted at `noted` starts only now, at `at`: its commit took that long. Meta's second counts from
@@ -221,7 +224,8 @@ class Pace:
         profile or came in together."""
         calling = self._ahead and at - self.last < 1.0
         burst = FAST_BURST_SECONDS if calling else SPACING_BURST_SECONDS
-        self.slot = min(max(self.slot, at - burst) + seconds, at + 1.0)
+        slot = (self.slot if self.slot > at - burst else at - burst) + seconds
+        self.slot = slot if slot < at + 1.0 else at + 1.0
 
     def gap_after(self, at: float) -> float:
         """The delay after an attempt: base, jitter and perhaps a rest, drawn from the number and the time alone; of a

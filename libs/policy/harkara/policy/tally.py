@@ -26,9 +26,12 @@ class Tally:
         minute, counts = self._minute(at), self._counts
         if minute > self._newest:
             self.reach(at)
+        elif minute <= self._newest - len(counts):
+            return
         place = minute % len(counts)
-        if minute > self._newest - len(counts) and counts[place] + change >= 0:
-            counts[place] += change
+        count = counts[place] + change
+        if count >= 0:
+            counts[place] = count
             self.total += change
 
     def reach(self, at: float) -> None:

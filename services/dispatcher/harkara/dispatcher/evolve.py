@@ -154,7 +154,7 @@ def _throttle(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
 def _end(state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
     """{status, attempt, hash, number, instead_of, refused, assessed: the template (as at its account) for which Meta
     holds it, ...what the lifecycle event says}"""
-    message_id = message_id_of(entry.key)
+    message_id = entry.key
     message = state.messages.get(message_id)
     if message is not None:
         state.drop(message)

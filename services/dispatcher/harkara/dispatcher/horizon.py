@@ -21,6 +21,7 @@ _PACK = struct.Struct(">8sBHH")
 MOST_TEMPLATES = 65_535  # of one lane that are told apart, 6 MB; an account has 6,000 at most, and few are in use
 Key = TypeVar("Key", str, bytes)
 ENDS = ("submitted", "failed_unsent", "cancelled", "expired", "unknown", "rehearsed")
+_CODES = {status: code for code, status in enumerate(ENDS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,11 @@ class Horizon:
         """Remember an end; a later end of the same message (an echo after `unknown`) takes its place."""
         self._forget(message_id)
         place = self._place_of(template) if template else 0
-        packed = _PACK.pack(fingerprint(intent_hash), ENDS.index(status), min(attempt, 65_535), place)
-        number = int(ended_at // GENERATION_SECONDS)
+        number, attempt = int(ended_at // GENERATION_SECONDS), attempt if attempt < 65_535 else 65_535
         generation = self._generations.get(number)
         if generation is None:
             generation = self._generations[number] = {}
-        generation[message_id] = packed
+        generation[message_id] = _PACK.pack(fingerprint(intent_hash), _CODES[status], attempt, place)
 
     def find(self, message_id: str) -> Ended | None:
         """How the message ended, or None: unknown or forgotten."""

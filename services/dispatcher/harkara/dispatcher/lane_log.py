@@ -6,13 +6,14 @@ order on taking a lane is InitTransactions, then the journal, then the committed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from harkara.contracts.envelope import Headers
 from harkara.contracts.topics import DISPATCH_JOURNAL, LARGEST_RECORD_BYTES
+from harkara.dispatcher.glance import glanced
 from harkara.dispatcher.journal import EMITTED, Entry, decoded, encoded
 from harkara.dispatcher.settings import Settings
 
@@ -58,10 +59,8 @@ class LaneLog:
             raise Broken(_named(error)) from error
 
     def read(self) -> Iterator[Entry]:
-        """Every committed entry, oldest first. Raises Broken where the broker stays silent."""
-        for batch in self._batches():
-            for record in batch:
-                yield decoded(record.key() or b"", record.value())
+        """Every committed entry, oldest first, orders `glanced`. Raises Broken where the broker stays silent."""
+        return chain.from_iterable(map(_glanced, self._batches()))
 
     def emitted(self) -> int:
         """The newest mark of what has been emitted, looked for among the newest records; 0 where it is not there.
@@ -162,6 +161,10 @@ class LaneLog:
             "client.id": f"dispatcher-{settings.instance}-{self._partition}",
             "log_level": 3,
         }
+
+
+def _glanced(batch: Iterable[Message]) -> list[Entry]:
+    return [glanced(record.key() or b"", record.value()) for record in batch]
 
 
 def _named(error: BaseException) -> str:

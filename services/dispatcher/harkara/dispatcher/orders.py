@@ -90,12 +90,13 @@ def _iso(at: float) -> str:
 
 def has_media(order: dict[str, Any]) -> bool:
     """Whether an order's JSON carries a file."""
-    return _is_media(order.get("session")) or _is_media(order.get("template"))
+    session, template = order.get("session"), order.get("template")
+    return (session is not None and _is_media(session)) or (template is not None and _is_media(template))
 
 
-def _is_media(content: dict[str, Any] | None) -> bool:
+def _is_media(content: dict[str, Any]) -> bool:
     """A file by itself, or as a template's header."""
-    return content is not None and (content["type"] in MEDIA or isinstance(content.get("header"), dict))
+    return content["type"] in MEDIA or isinstance(content.get("header"), dict)
 
 
 _traits = lru_cache(maxsize=4096)(Traits)

@@ -25,7 +25,8 @@ class Pairs:
 
     def note(self, person_key: str, at: float) -> None:
         """A message to this person was attempted at `at`."""
-        self.whole_at[person_key] = max(self.whole_at.get(person_key, at), at) + INTERVAL_SECONDS
+        whole = self.whole_at.get(person_key, at)
+        self.whole_at[person_key] = (whole if whole > at else at) + INTERVAL_SECONDS
         if len(self.whole_at) > self.look_above:
             self.whole_at = {each: whole for each, whole in self.whole_at.items() if whole > at}
             self.look_above = max(FEWEST_KEPT, 2 * len(self.whole_at))

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from harkara.dispatcher.evolve import KINDS, SHALLOW, Change, change_course, evolve, go_on, note_call, take_in
+from harkara.dispatcher.glance import GLANCED, whole
 from harkara.dispatcher.journal import NOT_SENT, Entry, message_id_of
 from harkara.dispatcher.message import line_in
 from harkara.dispatcher.orders import has_media
@@ -43,15 +44,17 @@ _ERASED_BESIDE = frozenset({"", "s", "c", "w"})
 
 
 def replay(state: LaneState, entries: Iterable[Entry], *, after: int, most_aside: int = MOST_ASIDE) -> deque[Entry]:
-    """Apply a journal; those of its entries with a later sequence than `after`. Raises UnknownKind."""
+    """Apply a journal, orders as they were read or `glanced`; those of its entries with a later sequence than `after`.
+    Raises UnknownKind, and ValueError as `decoded` does."""
     young, later = _Young(state, most_aside), deque[Entry]()
     kinds = young.kinds
     for entry in entries:
-        if entry.at < state.latest - SET_BACK_SECONDS and _looks_around(entry):
+        _, seq, _, at, _, data = entry
+        if at < state.latest - SET_BACK_SECONDS and _looks_around(entry):
             young.grow_up()
         evolve(state, entry, kinds)
-        if entry.seq > after and entry.data is not None:
-            later.append(entry)
+        if seq > after and data is not None:
+            later.append(whole(entry))
     young.grow_up()
     return later
 
@@ -67,7 +70,7 @@ class _Young:
     def __init__(self, state: LaneState, most: int) -> None:
         self._state, self._most = state, most
         self._young = OrderedDict[str, list[Entry]]()  # the oldest is found at once, however many have left
-        own: dict[str, Change] = {"order": self._order, "step": self._step, "end": self._end}
+        own: dict[str, Change] = {GLANCED: self._order, "order": self._order, "step": self._step, "end": self._end}
         others = {kind: change if kind in _BESIDE else self._grown(change) for kind, change in KINDS.items()}
         self.kinds = others | own
 
@@ -83,6 +86,7 @@ class _Young:
         return len(self._state.messages) + len(self._young) > SHALLOW
 
     def _grow(self, entries: list[Entry], *, packed: bool) -> None:
+        entries[0] = whole(entries[0])
         (first, order), *steps = [(entry, entry.data) for entry in entries if entry.data is not None]
         take_in(self._state, first, order, packed=packed)
         message = self._state.messages[first.key]
@@ -99,22 +103,22 @@ class _Young:
 
     def _step(self, state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
         entries = self._young.get(message_id_of(entry.key))
-        if entries is not None and data.get("reason", "").startswith(NOT_SENT):  # it asks what was before; seldom
-            self.grow_up()
-            entries = None
-        if entries is None:
+        if entries is None or data.get("reason", "").startswith(NOT_SENT):
+            if entries is not None:  # it asks what was before; seldom
+                self.grow_up()
             KINDS["step"](state, entry, data)
             return
-        order, number = entries[0].data, data.get("number")
         entries.append(entry)
-        if data["status"] == "attempting" and number is not None and order is not None:
-            wanted = order["order"]
-            note_call(state, number, line_in(wanted), data.get("called_at", 0.0), media=has_media(wanted))
+        if data["status"] == "attempting":
+            order, number = entries[0].data, data.get("number")
+            if number is not None and order is not None:
+                wanted = order["order"]
+                note_call(state, number, line_in(wanted), data.get("called_at", 0.0), media=has_media(wanted))
         if len(entries) > MOST_STEPS:
             self.grow_up()
 
     def _end(self, state: LaneState, entry: Entry, data: dict[str, Any]) -> None:
-        self._young.pop(message_id_of(entry.key), None)
+        self._young.pop(entry.key, None)
         KINDS["end"](state, entry, data)
 
     def _grown(self, change: Change) -> Change:
