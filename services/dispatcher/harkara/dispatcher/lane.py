@@ -146,7 +146,7 @@ class Lane:
         """The state as the journal has it; sets what has not been emitted."""
         state = LaneState(limits={n: facts.limits for n, facts in self._shop.around.fleet.items()})
         mark = self._log.emitted()
-        pending = replay(state, self._log.read(), after=mark)
+        pending = replay(state, self._log.glances(), after=mark)
         self._outbox.take_over((entry for entry in pending if entry.seq > state.emitted), state.emitted)
         self._revision = -1
         return state

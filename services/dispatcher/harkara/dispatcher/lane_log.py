@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from harkara.contracts.envelope import Headers
 from harkara.contracts.topics import DISPATCH_JOURNAL, LARGEST_RECORD_BYTES
-from harkara.dispatcher.glance import glanced
+from harkara.dispatcher.glance import glanced, whole
 from harkara.dispatcher.journal import EMITTED, Entry, decoded, encoded
 from harkara.dispatcher.settings import Settings
 
@@ -59,7 +59,11 @@ class LaneLog:
             raise Broken(_named(error)) from error
 
     def read(self) -> Iterator[Entry]:
-        """Every committed entry, oldest first, orders `glanced`. Raises Broken where the broker stays silent."""
+        """Every committed entry, oldest first. Raises Broken where the broker stays silent."""
+        return map(whole, self.glances())
+
+    def glances(self) -> Iterator[Entry]:
+        """As `read`, but orders are `glanced`."""
         return chain.from_iterable(map(_glanced, self._batches()))
 
     def emitted(self) -> int:
