@@ -11,10 +11,10 @@ from typing import Any, NotRequired, TypedDict
 
 import msgspec
 
-from harkara.dispatcher.journal import Entry, decoded, made, seconds_of
+from harkara.dispatcher.journal import Entry, Record, decoded, made, seconds_of
 
-GLANCED = "glanced"
-"""The kind of an entry of which only the glance was read: only `replay` knows it."""
+GLANCED = "order, glanced at"
+"""The kind of an entry of which only the glance was read: only `replay` knows it, and none that is written looks so."""
 _VALUE = "value"
 _HINT, _WITHIN = b'"kind":"order"', 160  # where encoded() writes it: behind a home and a sequence
 
@@ -37,15 +37,7 @@ class _Data(TypedDict):
     contact: NotRequired[Any]
 
 
-class _Record(msgspec.Struct, gc=False):
-    home: str
-    seq: int
-    kind: str
-    at: str
-    data: _Data
-
-
-_glance = msgspec.json.Decoder(_Record).decode
+_glance = msgspec.json.Decoder(Record[_Data]).decode
 
 
 def glanced(key: bytes, value: bytes | None) -> Entry:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import orjson
@@ -39,6 +39,7 @@ from harkara.contracts.journal import JournalRecord
 
 Data: TypeAlias = dict[str, Any]
 """An entry's own JSON object; its shape per kind is written in `evolve.py` by those who read it."""
+Read = TypeVar("Read")
 
 EMITTED = "emitted"
 NOT_SENT = "not_sent_"
@@ -177,15 +178,17 @@ def seconds_of(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-class _Record(msgspec.Struct, gc=False):
+class Record(msgspec.Struct, Generic[Read], gc=False):
+    """A record's value; `data` as far as a reader wants it."""
+
     home: str
     seq: int
     kind: str
     at: str
-    data: Data
+    data: Read
 
 
-_read = msgspec.json.Decoder(_Record).decode
+_read = msgspec.json.Decoder(Record[Data]).decode
 
 
 def decoded(key: bytes, value: bytes | None) -> Entry:

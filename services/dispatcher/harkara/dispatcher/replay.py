@@ -20,7 +20,7 @@ from harkara.dispatcher.orders import has_media
 from harkara.dispatcher.rebase import SET_BACK_SECONDS
 from harkara.dispatcher.state import LaneState
 
-MOST_ASIDE = 1000  # orders, 3 MB: a number at 1,000/s has some 300 between its orders and their ends
+MOST_ASIDE = 1000  # orders, 1 MB of bytes: a number at 1,000/s has some 300 between its orders and their ends
 MOST_STEPS = 20  # of one message: most have two, one that is held again and again any number
 _BESIDE = frozenset(
     {
