@@ -24,6 +24,10 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 _JVM_STATUS_AFTER_SIGTERM = 128 + signal.SIGTERM
 _PROBE_TIMEOUT_SECONDS = 2.0
+# A node whose heartbeats are late by so much is fenced, and says that there is no broker: on a machine that is taken
+# for some seconds a new one is to stay. One that is started again may have crashed, and its controller waits so long
+# (9 s by default) before it takes the same node back.
+_SESSION_SECONDS, _SESSION_SECONDS_AGAIN = 60, 4
 # At 1,000 messages/s the serial collector stops the broker for 15 to 45 ms every two seconds, this one for 4 at most.
 _PAUSELESS = ("-XX:+UseZGC", "-Xmx1536m", "-Xms1536m", "-XX:+AlwaysPreTouch")
 
@@ -49,8 +53,7 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 # A group of one laptop need not wait 3 s for members from elsewhere.
 group.initial.rebalance.delay.ms=0
-# After a crash the controller waits this long (9 s by default) before it takes the same node back.
-broker.session.timeout.ms=4000
+broker.session.timeout.ms={session_ms}
 broker.heartbeat.interval.ms=1000
 # A test's records may bear last year's time: what is over by it goes an hour after the start, not 30 s.
 log.initial.task.delay.ms=3600000
@@ -142,16 +145,17 @@ class EmbeddedKafka:
     def _write_files(self, distribution: KafkaDistribution) -> Path:
         data = self.directory / "data"
         data.mkdir(parents=True, exist_ok=True)
-        if not (data / "meta.properties").exists():
+        again = (data / "meta.properties").exists()
+        if not again:
             (data / "bootstrap.checkpoint").write_bytes(distribution.bootstrap_checkpoint.read_bytes())
             meta = f"version=1\ncluster.id={_kafka_uuid()}\nnode.id=1\ndirectory.id={_kafka_uuid()}\n"
             unfinished = self.directory / "meta.properties.new"
             unfinished.write_text(meta)
             unfinished.rename(data / "meta.properties")  # last and at once: its presence says "formatted"
         properties = self.directory / "server.properties"
-        properties.write_text(
-            _PROPERTIES.format(host=HOST, port=self.port, controller_port=self.controller_port, data=data)
-        )
+        session_ms = 1000 * (_SESSION_SECONDS_AGAIN if again else _SESSION_SECONDS)
+        ports = {"port": self.port, "controller_port": self.controller_port}
+        properties.write_text(_PROPERTIES.format(host=HOST, data=data, session_ms=session_ms, **ports))
         return properties
 
     def _command(self, distribution: KafkaDistribution, properties: Path) -> list[str]:

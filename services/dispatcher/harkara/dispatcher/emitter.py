@@ -64,10 +64,11 @@ class _Batch:
     error: str | None = None
 
     def close(self) -> asyncio.Future[None]:
-        """Nothing more is written in it."""
+        """Nothing more is written in it. It is done in a later turn of the loop, where it was acknowledged before: an
+        earlier batch's end may stand in the loop's queue already, and is to come first."""
         self.total = self.written
         if self.told == self.total:
-            self._finish()
+            self.loop.call_soon(self._finish)
         return self.done
 
     def acknowledged(self, error: KafkaError | None, _: Message) -> None:
