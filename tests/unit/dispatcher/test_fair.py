@@ -205,3 +205,17 @@ def test_runs_and_producers_that_left_without_a_turn_take_no_memory_for_long(apa
     kept = [each for each in gc.get_objects() if isinstance(each, Flow) and each.name.startswith(f"{apart}-")]
     assert len(kept) < 100
     assert [each.seq for each in served(queue, 2)] == [1]
+
+
+def test_an_empty_queue_holds_nothing_of_what_it_sent() -> None:
+    """Of a thousand numbers most are idle, and nobody looks at an idle one."""
+    queue = FairQueue()
+    for seq in range(3):
+        queue.put(message(seq, "idle", media=seq == 1), seq, 1.0)
+    while queue.count:
+        each = queue.next(media=True)
+        assert each is not None
+        queue.remove(each, turn_taken=True)
+    del each
+    assert not [each for each in gc.get_objects() if isinstance(each, Flow) and each.name == "idle"]
+    assert (queue.has_text, queue.has_media) == (False, False)

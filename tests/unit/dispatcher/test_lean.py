@@ -98,6 +98,19 @@ def test_a_text_that_comes_while_only_media_wait_is_called_at_once() -> None:
     assert [attempt[0] for attempt in lane.attempts] == ["message-1", "message-3"]
 
 
+def test_a_text_that_sleeps_while_only_media_wait_is_called_when_it_wakes() -> None:
+    lane = HandDriven(limits=Limits(media_per_hour=1), capacity=80)
+    photo = {"form": "session", "session": {"type": "image", "id": "900"}}
+    lane.take(order("photo-1", **photo), order("photo-2", **photo))
+    lane.take(*(order(f"asha-{n:02}", person_key="asha") for n in range(46)))
+    for n in range(45):
+        lane.answer(ACCEPTED, f"asha-{n:02}")
+    assert len(lane.attempts) == 1 + 45
+    assert lane.state.number(ONE).next_at() == pytest.approx(START + 6.0)
+    lane.round(6.0)
+    assert [attempt[0] for attempt in lane.attempts][46:] == ["asha-45"]
+
+
 def test_queue_states_are_shown_in_turns() -> None:
     lane = HandDriven()
     numbers = [f"{n:03}" for n in range(10)]

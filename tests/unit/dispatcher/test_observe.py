@@ -6,9 +6,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from harkara.contracts.numbers import QueueState
-from harkara.dispatcher.observe import count_entries
+from harkara.contracts.topics import QUEUE_STATE
+from harkara.dispatcher.observe import count_entries, queue_states
 from harkara.dispatcher.queue_state import queue_state
 from harkara.graph_api.outcome import Outcome
+from harkara.policy.pacing import Limits
 from tests.unit.dispatcher.lanes import ACCEPTED, HOME, ONE, START, TIMEOUT, HandDriven, order, refused
 
 MIDNIGHT = START - START % 86_400 + 86_400
@@ -20,6 +22,10 @@ def shown(lane: HandDriven) -> QueueState:
 
 def counted(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"harkara_dispatcher_{name}_total", labels) or 0.0
+
+
+def gauge(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(f"harkara_dispatcher_{name}", labels)
 
 
 @pytest.mark.req("DSP-18")
@@ -39,6 +45,26 @@ def test_a_queue_state_says_how_many_meta_took_in_the_last_minute_and_today() ->
     assert (shown(lane).sent_last_minute, shown(lane).sent_today) == (4, 4), "a new owner counts on"
     lane.now = MIDNIGHT + 40
     assert (shown(lane).sent_last_minute, shown(lane).sent_today) == (1, 0)
+
+
+@pytest.mark.req("DSP-18")
+def test_what_a_number_shows_follows_its_messages_and_its_pace() -> None:
+    """Also what another lane of the process showed of it last."""
+    for _ in range(2):
+        lane = HandDriven(limits=Limits(per_second=1))
+
+        def gauges(lane: HandDriven = lane) -> dict[str, float | None]:
+            lane.state.touched = {ONE}
+            queue_states(lane.state, lane.around, lane.now, QUEUE_STATE, 10)
+            statuses = {each: gauge("messages", phone_number_id=ONE, status=each) for each in ("queued", "attempting")}
+            return statuses | {each: gauge("breaker", phone_number_id=ONE, state=each) for each in ("closed", "open")}
+
+        assert gauges() == {"queued": 0, "attempting": 0, "closed": 1, "open": 0}
+        assert gauge("allowed_rate", phone_number_id=ONE) == 1
+        lane.take(*(order(f"message-{n}") for n in range(3)))
+        assert gauges() == {"queued": 2, "attempting": 1, "closed": 1, "open": 0}
+        lane.answer(ACCEPTED, "message-0")
+        assert gauges() == {"queued": 2, "attempting": 0, "closed": 1, "open": 0}
 
 
 @pytest.mark.req("B1", "B4")

@@ -14,6 +14,7 @@ from harkara.dispatcher.senders import Senders
 from harkara.dispatcher.settings import Settings
 from harkara.dispatcher.tokens import Tokens
 from harkara.policy.governance import Governance, load
+from harkara.policy.pacing import limits_of
 from harkara.runtime.policy_watch import PolicyFile, PolicyRefused
 from tests.unit.dispatcher.lanes import ACCEPTED, ONE, START, TWO, HandDriven, order
 
@@ -148,6 +149,23 @@ def test_a_numbers_age_steps_up_by_the_clock(written: Written) -> None:
         if ONE in changed:
             steps.append((hours, facts[ONE].limits.per_day, facts[ONE].limits.per_minute))
     assert steps == [(0, 20, 5), (66, 100, 15), (330, 500, 30)]  # at midnight UTC, 18 hours after 06:00
+
+
+@pytest.mark.req("DSP-8")
+@pytest.mark.parametrize("apart", ["profile", "since", "nothing"])
+def test_every_number_has_the_limits_of_its_own_profile_at_its_own_age(written: Written, apart: str) -> None:
+    facts, governance, now = fleet(written), written.file.applied, FIRST_DAY + timedelta(days=30)
+    young, old = governance.numbers[0], governance.numbers[0].model_copy(update={"phone_number_id": TWO})
+    if apart == "profile":
+        old = old.model_copy(update={"profile": next(each for each in governance.profiles if each != old.profile)})
+    elif apart == "since":
+        young = young.model_copy(update={"since": (now - timedelta(days=1)).date()})
+    governance = governance.model_copy(update={"numbers": (young, old)})
+    assert bring_up_to_date(facts, governance, now) == [ONE, TWO]
+    expected = [limits_of(governance.profile_at(number, now)) for number in governance.numbers]
+    assert [facts[ONE].limits, facts[TWO].limits] == expected
+    assert (expected[0] == expected[1]) == (apart == "nothing")
+    assert bring_up_to_date(facts, governance, now) == []
 
 
 @pytest.mark.req("DSP-8", "DSP-18")

@@ -37,6 +37,9 @@ class Tally:
     def reach(self, at: float) -> None:
         """Forget the minutes that are over at `at`; what is left is `total`."""
         minute, size = self._minute(at), len(self._counts)
+        if not self.total:  # every minute is empty
+            self._newest = max(self._newest, minute)
+            return
         for each in range(max(self._newest, minute - size) + 1, minute + 1):
             self.total -= self._counts[each % size]
             self._counts[each % size] = 0

@@ -198,7 +198,7 @@ def start_calls(scribe: Scribe, around: Surroundings) -> list[Message]:
         state.wake_sleepers(lane, scribe.now)
         allowed = calls_allowed(state, facts)
         for _ in range(ROUND):
-            if len(started) >= ROUND or not _next_call(scribe, around, lane, allowed, started):
+            if len(started) >= ROUND or not lane.listed or not _next_call(scribe, around, lane, allowed, started):
                 break
         state.looked_at(lane, scribe.now)
     if scribe.drafts:

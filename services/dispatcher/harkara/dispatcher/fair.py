@@ -89,7 +89,9 @@ class Turns(Generic[S]):
         if not sharer.count:
             del self.sharers[sharer.name]  # its last turn is not ahead of the level's, so nothing need be remembered
             for heap in self.heaps:
-                if len(heap) > 2 * len(self.sharers) + STALE_ALLOWED:
+                if not self.sharers:
+                    heap.clear()  # a thousand idle numbers hold nothing of what they sent
+                elif len(heap) > 2 * len(self.sharers) + STALE_ALLOWED:
                     heap[:] = [entry for entry in heap if entry[2].count]
                     heapq.heapify(heap)
 

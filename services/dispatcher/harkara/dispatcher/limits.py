@@ -12,14 +12,14 @@ message lives). The other sections are read by other services. A file is taken u
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 from harkara.dispatcher.plan import NumberFacts, Surroundings
 from harkara.dispatcher.senders import capacity_of
 from harkara.dispatcher.state import LaneState
 from harkara.policy import reload
 from harkara.policy.governance import Governance, Number
-from harkara.policy.pacing import limits_of, paced
+from harkara.policy.pacing import Limits, limits_of, paced
 
 CHANGEABLE = {"profile", "since"}
 """What of a number may change while running."""
@@ -27,12 +27,15 @@ CHANGEABLE = {"profile", "since"}
 
 def bring_up_to_date(facts: dict[str, NumberFacts], governance: Governance, now: datetime) -> list[str]:
     """Give every number the limits that the policy says at `now`; returns the numbers for which they changed."""
-    changed = []
+    changed, worked_out = list[str](), dict[tuple[str, date | None], tuple[Limits, int]]()  # numbers have few profiles
     for number in governance.numbers:
-        profile, known = governance.profile_at(number, now), facts[number.phone_number_id]
-        newest = replace(known, limits=limits_of(profile), capacity=capacity_of(profile))
-        if newest != known:
-            facts[number.phone_number_id] = newest
+        known, alike = facts[number.phone_number_id], (number.profile, number.since)
+        newest = worked_out.get(alike)
+        if newest is None:
+            profile = governance.profile_at(number, now)
+            newest = worked_out[alike] = limits_of(profile), capacity_of(profile)
+        if newest != (known.limits, known.capacity):
+            facts[number.phone_number_id] = replace(known, limits=newest[0], capacity=newest[1])
             changed.append(number.phone_number_id)
     return changed
 

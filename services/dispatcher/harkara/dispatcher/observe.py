@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import structlog
 
@@ -25,6 +26,33 @@ SHOWN_AGAIN_SECONDS = 20.0
 SHOWN = ("queued", "scheduled", "held", "retrying", "attempting", "in_doubt", "unknown")
 
 log = structlog.get_logger()
+
+
+class _Gauges:
+    """What is shown of one number: SHOWN, BREAKER_STATES and its rate. To ask the client library for each by its labels
+    costs more than all else of a number's turn, and most of them stay as they are."""
+
+    __slots__ = ("_each", "_shown")
+
+    def __init__(self, number: str) -> None:
+        self._each = [
+            *(metrics.QUEUE.labels(number, status) for status in SHOWN),
+            *(metrics.BREAKER.labels(number, word) for word in BREAKER_STATES),
+            metrics.RATE.labels(number),
+        ]
+        self._shown: list[float | None] = [None] * len(self._each)
+
+    def show(self, values: Sequence[float]) -> None:
+        """As `_each`."""
+        for place, value in enumerate(values):
+            if value != self._shown[place]:
+                self._shown[place] = value
+                self._each[place].set(value)
+
+
+@lru_cache(maxsize=10_000)  # numbers of a process; of more than that some are made anew, and show the same
+def _gauges(number: str) -> _Gauges:
+    return _Gauges(number)
 
 
 def count_entries(entries: Iterable[Entry]) -> None:
@@ -99,12 +127,14 @@ def queue_states(state: LaneState, around: Surroundings, now: float, topic: Topi
         if facts is None:
             continue
         event = queue_state(state, around, number, facts.home, now)
-        for status in SHOWN:
-            metrics.QUEUE.labels(number, status).set(state.tally(number, status))
         breaker = state_of(state, number, now)
-        for word in BREAKER_STATES:
-            metrics.BREAKER.labels(number, word).set(word == breaker)
-        metrics.RATE.labels(number).set(state.number(number).pace.rate(now))
+        _gauges(number).show(
+            [
+                *(state.tally(number, status) for status in SHOWN),
+                *(word == breaker for word in BREAKER_STATES),
+                state.number(number).pace.rate(now),
+            ]
+        )
         if event.sent_last_minute:
             state.touched.add(number)
         at = event_id("dispatcher", "queue", number, now)

@@ -48,9 +48,14 @@ class NumberLane:
     day: tuple[int, int] = (0, 0)
 
     @property
+    def listed(self) -> bool:
+        """Whether somebody stands here whose turn it is among those to their recipient."""
+        return any([queue.count for queue in self.queues.values()])
+
+    @property
     def idle(self) -> bool:
         """Whether nothing stands here that could want a call, now or after a sleep."""
-        return not self.asleep and not any(queue.count for queue in self.queues.values())
+        return not self.asleep and not self.listed
 
     def enter(self, message: Message) -> None:
         """It stands here now, behind others until it is listed."""
@@ -110,18 +115,19 @@ class NumberLane:
 
     def next_at(self) -> float | None:
         """When a call may be decided as far as the pace goes or a sleep ends (Unix seconds); None: nobody is here."""
-        times = [self.asleep[0][0]] if self.asleep else []
-        if any(queue.has_text for queue in self.queues.values()):
-            times.append(self.pace.next_at() - self.pace.ahead())
-        elif any(queue.count for queue in self.queues.values()):
-            times.append(self.pace.next_at(media=True) - self.pace.ahead())
-        return min(times, default=None)
+        wakes_at = self.asleep[0][0] if self.asleep else None
+        if not self.listed:
+            return wakes_at
+        only_media = not any(queue.has_text for queue in self.queues.values())
+        free_at = self.pace.next_at(media=only_media) - self.pace.ahead()
+        return free_at if wakes_at is None else min(wakes_at, free_at)
 
     def first(self, count: int) -> list[Message]:
         """The next `count` in their order, if nothing comes in between."""
         found: list[Message] = []
         for priority in PRIORITIES:
-            found += self.queues[priority].first(count - len(found))
+            queue = self.queues[priority]
+            found += queue.first(count - len(found)) if queue.count else []
         return found
 
     def take_all(self) -> list[Message]:
@@ -145,6 +151,7 @@ class NumberLane:
         looked_at = (
             message.received_at
             for queue in self.queues.values()
+            if queue.count
             for message in (islice(queue.messages(), OLDEST_LOOKED_AT) if mixed else queue.heads())
         )
         return min(looked_at, default=None)
@@ -175,5 +182,5 @@ class NumberLane:
 
     def accepted(self, now: float) -> tuple[int, int]:
         """(in the last minute, since midnight UTC)."""
-        last_minute = sum(count for second, count in self.minute if second > now - 60)
+        last_minute = sum([count for second, count in self.minute if second > now - 60])
         return last_minute, self.day[1] if self.day[0] == int(now // 86_400) else 0

@@ -61,8 +61,11 @@ def _flows(lane: NumberLane) -> tuple[QueueFlow, ...]:
             places=_tenths(flow.places(MOST_PLACES)) if lane.pace.limits.randomised_order else (),
         )
         for priority, queue in lane.queues.items()
+        if queue.count
         for producer, flow in queue.flows
     ]
+    if not found:
+        return ()
     found.sort(key=lambda each: (each.flow != each.producer, -each.queued))
     shown, rest = found[:MOST_FLOWS], found[MOST_FLOWS:]
     theirs = sorted(_together(rest, _by_producer), key=lambda each: -each.queued)
