@@ -131,10 +131,19 @@ async def frozen_broker(on: Ground) -> Unrest:
             accepted = len(await running.stack.ledger())
         finally:
             os.kill(on.broker.pid, signal.SIGCONT)
-        ended = process.process.returncode is not None
-        if ended:
-            process = await running.stack.dispatcher("dispatcher-0", **FAST)
-        await eventually(lambda: _has_gone_on(running, accepted), 90)
+        ended = 0
+
+        async def goes_on() -> bool:
+            """Started again where it ended, as its supervisor would: maybe only once the broker answers again, and says
+            that the member of before is fenced."""
+            nonlocal process, ended
+            if process.process.returncode is not None:
+                ended += 1
+                process = await running.stack.dispatcher("dispatcher-0", **FAST)
+            return await _has_gone_on(running, accepted)
+
+        await eventually(goes_on, 90)
+        assert ended <= 1, "one that was started again lives on"
         told = "ended by itself" if ended else "lived on"
         return Unrest("frozen broker", f"the dispatcher {told}", await running.concluded())
 
