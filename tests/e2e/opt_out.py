@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -28,7 +28,6 @@ from harkara.graph_api.signature import HEADER, sign
 from harkara.runtime.kafka import Output
 from tests.support.lifecycle_tail import LifecycleTail, lifecycle_tail
 from tests.support.services import GOVERNANCE_FILE, write
-from tests.support.standstill import stood_still, watched
 from tests.support.wait import eventually
 
 SENDERS = ("100000000000001", "advisors", "advisors")
@@ -72,8 +71,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """One STOP. Milliseconds count from the webhook's 200; less than 0 where the answer to it was faster than that.
-    For `stood_still_ms` of those up to the last call the machine ran nothing."""
+    """One STOP. Milliseconds count from the webhook's 200; less than 0 where the answer to it was faster than that."""
 
     seed: int
     messages: int
@@ -83,20 +81,13 @@ class Stopped:
     cancelled: int
     confirmed_ms: float | None
     faults: Faults
-    stood_still_ms: float = 0.0
-
-    @property
-    def took_ms(self) -> float:
-        """What the services took until the last call, without the machine's own standing still; 0.0: none came."""
-        return max(0.0, (self.last_call_ms or 0.0) - self.stood_still_ms)
 
     def __str__(self) -> str:
         last = "none after" if self.last_call_ms is None else f"last call {self.last_call_ms:.0f} ms after"
-        still = f" ({self.stood_still_ms:.0f} of them the machine stood still)" if self.stood_still_ms else ""
         confirmed = "not confirmed" if self.confirmed_ms is None else f"confirmed after {self.confirmed_ms:.0f} ms"
         found = f"; {self.faults}" if self.faults else ""
         return (
-            f"seed {self.seed}: STOP in a run of {self.messages} at {RATE}/s: {last} the webhook's 200{still}; of "
+            f"seed {self.seed}: STOP in a run of {self.messages} at {RATE}/s: {last} the webhook's 200; of "
             f"{self.to_person} to the person {self.called} were called, {self.cancelled} cancelled; {confirmed}{found}"
         )
 
@@ -153,13 +144,10 @@ async def stop_in_the_middle(stack: Stack, seed: int, messages: int = MESSAGES, 
             return bool((await http.get("/_simulator/stats")).json()["accepted"] >= middle)
 
         await eventually(is_the_middle, timeout_seconds=60, every=0.02)
-        with watched() as wakes:
-            wamid, answered_ms = await say_stop(stack, seed, person)
-            confirmation = "c-" + event_id(wamid, "confirmation")
-            await over(tail, [*(each.message_id for each in intents), confirmation])
-        found = judged(seed, intents, await ledger(http, before), tail.states, answered_ms, person)
-        until = (answered_ms + (found.last_call_ms or 0.0)) / 1000
-        return replace(found, stood_still_ms=1000 * stood_still(wakes, answered_ms / 1000, until))
+        wamid, answered_ms = await say_stop(stack, seed, person)
+        confirmation = "c-" + event_id(wamid, "confirmation")
+        await over(tail, [*(each.message_id for each in intents), confirmation])
+        return judged(seed, intents, await ledger(http, before), tail.states, answered_ms, person)
 
 
 async def over(tail: LifecycleTail, ids: Sequence[str]) -> None:

@@ -13,8 +13,8 @@ from tests.support.services import GOVERNANCE_FILE
 
 SEEDS = (1, 2, 3)
 LATEST_MS = 500
-"""Of the three that count, without what the machine itself stood still for. The first run of a fresh stack connects
-and fills caches in its middle: its time is printed beside theirs, and all else must be as right in it."""
+"""Of the three that count. The first run of a fresh stack connects and fills caches in its middle: its time is
+printed beside theirs, and all else must be as right in it."""
 SHORT = 400  # messages of that first one
 
 
@@ -35,4 +35,4 @@ async def test_no_call_to_who_says_stop_starts_half_a_second_later(
         assert not each.faults, str(each)
     for each in found:
         assert each.cancelled > 0, f"{each}: the STOP came too late to show anything"
-        assert each.took_ms <= LATEST_MS, str(each)
+        assert each.last_call_ms is None or each.last_call_ms <= LATEST_MS, str(each)

@@ -21,8 +21,9 @@ async def test_answers_that_came_to_a_fenced_lane_are_written_once_it_is_ours_ag
 ) -> None:
     """Without a status, and beyond the doubt's time: what was lost would be `unknown`."""
     async with stack(kafka_bootstrap, topic_prefix, tmp_path, HARKARA_SIM_LATENCY_MS="2500") as made:
-        patient = (made.folder / "governance.yaml").read_text("utf-8").replace(*PATIENT)
-        (made.folder / "governance.yaml").write_text(patient, "utf-8")
+        governance = made.folder / "governance.yaml"
+        assert PATIENT[0] in governance.read_text("utf-8")
+        governance.write_text(governance.read_text("utf-8").replace(*PATIENT), "utf-8")
         process = await made.dispatcher()
         await made.send([order(name, to=f"+9199999500{index + 50}") for index, name in enumerate(NAMES)])
 
