@@ -19,12 +19,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from harkara.contracts.envelope import encode
+from harkara.contracts.envelope import Headers, encode
 from harkara.contracts.event import event_id
 from harkara.contracts.intents import Candidate, DispatchOrder, Template
 from harkara.contracts.partition import partition_for
@@ -234,34 +235,40 @@ class Rig:
             policy_version="bench",
         )
 
-    def feed(self, count: int, per_second: float | None = None, ahead: int = 0, first: int = 0) -> Iterator[int]:
+    def feed(self, count: int, per_second: float | None = None, ahead: int = 0) -> Iterator[int]:
         """Write `count` orders in turn over the numbers: `ahead` at once, the others at a rate (None: all at once).
 
-        Yields how many are written, several times a second, so that the caller can look around.
+        Those that go at a rate are made before the first is written: who writes orders has machines of its own, and
+        here would take the broker's time. Yields how many are written, several times a second, so that the caller can
+        look around.
         """
         producer = Producer(self.kafka.librdkafka_options() | {"linger.ms": 10, "log_level": 3})
+        made = map(self._record, range(count))
+        records = made if per_second is None else iter([*made])
         topic, started, written = self.kafka.topic(DISPATCH_ORDERS), time.monotonic(), 0
         while written < count:
             due = count if per_second is None else ahead + int((time.monotonic() - started) * per_second)
-            for _ in range(min(due, count, written + 2000) - written):
-                number = self.numbers[written % len(self.numbers)]
-                order = self.order(first + written, number)
-                value, headers = encode(
-                    order,
-                    event_id=order.message_id,
-                    source="router",
-                    time=order.received_at,
-                    subject=order.message_id,
-                    traceparent=new_traceparent(),
-                )
-                partition = partition_for(order.home, self.partitions)
-                producer.produce(topic, value, order.home, partition, headers=[*headers])
+            for home, value, headers in islice(records, min(due, count, written + 2000) - written):
+                producer.produce(topic, value, home, partition_for(home, self.partitions), headers=[*headers])
                 written += 1
             producer.poll(0)
             yield written
             if per_second is not None:
                 time.sleep(0.02)
         producer.flush()
+
+    def _record(self, index: int) -> tuple[str, bytes, Headers]:
+        """An order as it is written: its home, value and headers."""
+        order = self.order(index, self.numbers[index % len(self.numbers)])
+        value, headers = encode(
+            order,
+            event_id=order.message_id,
+            source="router",
+            time=order.received_at,
+            subject=order.message_id,
+            traceparent=new_traceparent(),
+        )
+        return order.home, value, headers
 
     def journal(self, lanes: dict[str, Iterable[Entry]]) -> None:
         """Write what each number's lane has journaled, as if an owner had, all of it emitted, and the offsets that

@@ -33,6 +33,7 @@ class Group:
     polls: list[Callable[[], Message | None]] = field(default_factory=list)
     consumes: list[Callable[[], list[Message]]] = field(default_factory=list)
     assigned: list[dict[tuple[str, int], int]] = field(default_factory=list)
+    paused: list[tuple[str, int]] = field(default_factory=list)
     at_the_end: Callable[[], None] = lambda: None
 
     def subscribe(self, _: list[str], **callbacks: Callable[..., None]) -> None:
@@ -59,7 +60,9 @@ class Group:
 
     def unassign(self) -> None: ...
     def resume(self, _: list[TopicPartition]) -> None: ...
-    def pause(self, _: list[TopicPartition]) -> None: ...
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.paused += [(each.topic, each.partition) for each in partitions]
+
     def close(self) -> None: ...
     def consumer_group_metadata(self) -> object:
         return object()
@@ -67,16 +70,20 @@ class Group:
 
 @dataclass
 class Lanes:
-    """Who is told."""
+    """Who is told. `full`: the lanes that have no room for more orders; `broken`: those that cannot take any."""
 
     delivered: list[list[int]] = field(default_factory=list)
+    full: set[int] = field(default_factory=set)
+    broken: set[int] = field(default_factory=set)
 
     async def assigned(self, _: set[int]) -> None: ...
     async def revoked(self) -> None: ...
     async def lost(self) -> None: ...
-    def deliver(self, _: int, records: list[Message]) -> set[str]:
+    def deliver(self, partition: int, records: list[Message]) -> set[str]:
+        if partition in self.broken:
+            raise ValueError("of the lane's own")
         self.delivered.append([each.offset() or 0 for each in records])
-        return set()
+        return {ORDERS} if partition in self.full else set()
 
 
 class Bench:
@@ -150,3 +157,21 @@ def test_the_other_lanes_go_on_where_they_are() -> None:
     assert bench.group.assigned[-1] == {(each, 0): 100 for each in TOPICS} | {(each, 1): 100 for each in TOPICS} | {
         (ORDERS, 0): 131
     }
+
+
+def test_of_a_lane_that_is_full_no_more_is_fetched() -> None:
+    bench = Bench()
+    bench.lanes.full = {1}
+    bench.group.polls = [lambda: record(100, 0), lambda: record(200, 1), lambda: record(101, 0)]
+    bench.run()
+    assert bench.lanes.delivered == [[100], [200], [101]]
+    assert bench.group.paused == [(ORDERS, 1)]
+
+
+def test_a_lane_that_cannot_take_its_records_ends_the_polling() -> None:
+    bench = Bench()
+    bench.lanes.broken = {1}
+    bench.group.polls = [lambda: record(100, 0), lambda: record(200, 1), lambda: record(101, 0)]
+    with pytest.raises(ValueError, match="of the lane's own"):
+        bench.run()
+    assert bench.lanes.delivered == [[100]]

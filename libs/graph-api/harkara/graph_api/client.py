@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -107,7 +108,7 @@ class GraphClient:
         the first byte is about to leave; False of either ends the call as NotSent("lease"). Neither must block. A
         caller that cancels the task must treat the call as in doubt.
         """
-        url = f"{self._base}/{quote(phone_number_id, safe='')}/messages"
+        url = f"{self._base}/{_segment(phone_number_id)}/messages"
         answer = await self._perform(Call(before_call, in_time), "POST", url, orjson.dumps(body))
         return (
             classify_response(answer.status, answer.headers, answer.body) if isinstance(answer, RawAnswer) else answer
@@ -124,7 +125,7 @@ class GraphClient:
             "message_id": wamid,
             "typing_indicator": {"type": "text"},
         }
-        url = f"{self._base}/{quote(phone_number_id, safe='')}/messages"
+        url = f"{self._base}/{_segment(phone_number_id)}/messages"
         answer = await self._perform(Call(before_call), "POST", url, orjson.dumps(body))
         return isinstance(answer, RawAnswer) and answer.status == 200
 
@@ -140,11 +141,11 @@ class GraphClient:
     async def message_templates(self, waba_id: str, *, limit: int, after: str | None = None) -> TemplatePage:
         """One page of an account's templates, the one behind the cursor `after`. Raises GraphReadFailed."""
         query = {"fields": ",".join(TEMPLATE_FIELDS), "limit": str(limit)} | ({} if after is None else {"after": after})
-        return _parsed(TemplatePage, await self._get(f"{quote(waba_id, safe='')}/message_templates?{urlencode(query)}"))
+        return _parsed(TemplatePage, await self._get(f"{_segment(waba_id)}/message_templates?{urlencode(query)}"))
 
     async def _read(self, node: str, fields: tuple[str, ...]) -> JsonObject:
         query = f"?{urlencode({'fields': ','.join(fields)})}" if fields else ""
-        return await self._get(f"{quote(node, safe='')}{query}")
+        return await self._get(f"{_segment(node)}{query}")
 
     async def _get(self, path: str) -> JsonObject:
         raw = await self._perform(Call(lambda: True), "GET", f"{self._base}/{path}", None)
@@ -188,6 +189,11 @@ class GraphClient:
             if call.asked or not isinstance(exc, ValueError):
                 raise  # a mistake of before_call, or another of ours, shows itself
             return NotSent(IMPOSSIBLE)  # the HTTP client refuses to make it of this address and these headers
+
+
+@lru_cache(maxsize=10_000)  # numbers of a process, each asked for at every call
+def _segment(node: str) -> str:
+    return quote(node, safe="")
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -24,6 +24,7 @@ from harkara.runtime.telemetry import span
 
 MOST_SHOWING = 4  # indicators of a number under way: half of its fewest connections, the others are for its calls
 DURING_CALL_SECONDS = 0.01  # the failpoint inside a call: after the request has left, before a usual answer
+_ACCEPTED = metrics.ATTEMPTS.labels("accepted", "")  # asked for once: nearly every call counts it
 
 log = structlog.get_logger()
 
@@ -149,7 +150,7 @@ class Calls:
 def _count(outcome: Outcome) -> None:
     match outcome:
         case Accepted():
-            metrics.ATTEMPTS.labels("accepted", "").inc()
+            _ACCEPTED.inc()
         case Refused(error=error):
             metrics.ATTEMPTS.labels("refused", str(error.code or f"http_{error.http_status}")).inc()
         case InDoubt(reason=reason):

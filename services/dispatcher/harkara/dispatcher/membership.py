@@ -11,8 +11,9 @@ import contextvars
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -27,6 +28,8 @@ from harkara.policy.sections import LONGEST_REQUEST_SECONDS
 POLL_SECONDS = 0.1  # how soon a lane that has become ready is fetched
 MOST_PER_POLL = 1000
 REVOKE_SECONDS = LONGEST_REQUEST_SECONDS + LEAVE_SECONDS + 4.0  # the lanes' own limit comes first; the group's is 300
+
+Answer = TypeVar("Answer")
 
 log = structlog.get_logger()
 
@@ -132,12 +135,21 @@ class Membership:
                 self._positions[(record.topic() or "", partition)] = (record.offset() or 0) + 1
                 lanes[partition].append(record)
         for partition, found in lanes.items():
-            full = self._call(self._handed_over(partition, found))
-            for topic in full:
+            assert self._loop is not None
+            full = Future[set[str]]()
+            self._loop.call_soon_threadsafe(self._hand_over, full, partition, found)
+            for topic in self._answer(full):
                 self.consumer.pause([TopicPartition(topic, partition)])
 
-    async def _handed_over(self, partition: int, records: list[Record]) -> set[str]:
-        return self._owner.deliver(partition, records)
+    def _hand_over(self, full: Future[set[str]], partition: int, records: list[Record]) -> None:
+        """In the event loop; without a task, for under load there are a hundred in a second."""
+        if not full.set_running_or_notify_cancel():
+            return  # nobody waits any more: the thread has ended for it
+        try:
+            full.set_result(self._owner.deliver(partition, records))
+        except BaseException as error:
+            full.set_exception(error)  # as if the thread had done it itself
+            raise
 
     def _judge(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID):
@@ -202,7 +214,9 @@ class Membership:
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run in the event loop and wait, in the polling thread."""
         assert self._loop is not None
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return self._answer(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def _answer(self, future: Future[Answer]) -> Answer:
         try:
             return future.result(REVOKE_SECONDS)
         except NotInTime:

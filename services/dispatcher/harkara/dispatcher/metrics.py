@@ -56,7 +56,8 @@ BREAKER = Gauge(
 JOURNAL_TO_CALL_SECONDS = Histogram(
     "harkara_dispatcher_journal_to_call_seconds",
     "From the decision to call to the moment before the first byte. Above 0.05 s: the commit or the process is slow.",
-    buckets=(0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.25, 0.5, 1, 2),
+    # finer where a fast number's calls start: decided 40 ms before their places (ADR 14), late above 50
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.04, 0.0425, 0.045, 0.0475, 0.05, 0.06, 0.08, 0.1, 0.25, 0.5, 1, 2),
 )
 TRANSACTION_SECONDS = Histogram(
     "harkara_dispatcher_transaction_seconds",
