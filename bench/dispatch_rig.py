@@ -290,10 +290,10 @@ class Rig:
         self._commit_offsets()
 
     def _append(self, producer: Producer, partition: int, entry: Entry) -> None:
-        value, headers = encoded(entry)
+        value = encoded(entry)
         while True:
             try:
-                producer.produce(self.kafka.topic(DISPATCH_JOURNAL), value, entry.key, partition, headers=[*headers])
+                producer.produce(self.kafka.topic(DISPATCH_JOURNAL), value, entry.key, partition)
                 return
             except BufferError:
                 producer.poll(0.2)

@@ -117,8 +117,7 @@ class HandDriven:
     def read_back(self) -> Iterator[Entry]:
         """The journal as it comes back from its bytes."""
         for entry in self.journal:
-            value, _ = encoded(entry)
-            yield glanced(entry.key.encode(), value)
+            yield glanced(entry.key.encode(), encoded(entry))
 
     def write(self, decide: Callable[[Scribe], object]) -> list[Entry]:
         """One decision, committed."""

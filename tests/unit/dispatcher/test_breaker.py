@@ -166,7 +166,7 @@ def read_back(lane: HandDriven, *, compacted: bool) -> LaneState:
     kept = [entry for entry in lane.journal if newest[entry.key] is entry and entry.data is not None]
     state = LaneState()
     for entry in kept if compacted else lane.journal:
-        evolve(state, decoded(entry.key.encode(), encoded(entry)[0]))
+        evolve(state, decoded(entry.key.encode(), encoded(entry)))
     return state
 
 

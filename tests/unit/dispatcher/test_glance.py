@@ -27,7 +27,7 @@ HEAD = b'{"home":"h","seq":3,'
 def journaled(order_: dict[str, Any], kind: str = "order", **more: Any) -> tuple[bytes, bytes]:
     """The record of an entry with this order."""
     data = {"order": order_, "status": "queued", "trace": None} | more
-    value, _ = encoded(Entry("message-1", 7, kind, START, HOME, data))
+    value = encoded(Entry("message-1", 7, kind, START, HOME, data))
     assert value is not None
     return b"message-1", value
 

@@ -133,7 +133,7 @@ def test_it_is_small_and_names_nobody_but_by_pseudonym(code: str) -> None:
 @pytest.mark.parametrize("code", WAYS_THERE)
 def test_whoever_takes_the_lane_tells_the_same_and_an_entry_of_before_tells_no_less_than_it_did(code: str) -> None:
     entry, event = last(WAYS_THERE[code]())
-    read = decoded(entry.key.encode(), encoded(entry)[0])
+    read = decoded(entry.key.encode(), encoded(entry))
     assert implied(read) == implied(entry) != []
     assert read.data is not None
     old = read._replace(data={k: v for k, v in read.data.items() if k not in ("went_by", "policy_version")})

@@ -198,7 +198,7 @@ def compacted(journal: list[Entry], random: Random) -> list[Entry]:
 
 
 def read_back(journal: Iterable[Entry]) -> list[Entry]:
-    return [decoded(entry.key.encode(), encoded(entry)[0]) for entry in journal]
+    return [decoded(entry.key.encode(), encoded(entry)) for entry in journal]
 
 
 def plain(value: Any) -> Any:
@@ -237,7 +237,7 @@ def both(journal: list[Entry], most_aside: int) -> tuple[LaneState, LaneState]:
     for entry in journal:
         evolve(one_by_one, entry)
     middle = journal[len(journal) // 2].seq if journal else 0
-    records = [(entry.key.encode(), encoded(entry)[0]) for entry in journal]
+    records = [(entry.key.encode(), encoded(entry)) for entry in journal]
     later = replay(quick, (glanced(*record) for record in records), after=middle, most_aside=most_aside)
     assert [*later] == [entry for entry in journal if entry.seq > middle and entry.data is not None]
     return one_by_one, quick

@@ -54,7 +54,7 @@ def written(write: Callable[[Scribe, Message], None], course: Course, attempt: i
         state.recent.put(message.person_key, "utility", "message-1", [Attempt(1, START)], START, HOME)
     write(scribe, message)
     entry = scribe.entries[-1]
-    return [entry.key, entry.seq, *encoded(entry), message.course, message.attempt, message.status]
+    return [entry.key, entry.seq, encoded(entry), message.course, message.attempt, message.status]
 
 
 @example(

@@ -34,9 +34,6 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 import orjson
 
-from harkara.contracts.envelope import CONTENT_TYPE, Headers
-from harkara.contracts.journal import JournalRecord
-
 Data: TypeAlias = dict[str, Any]
 """An entry's own JSON object; its shape per kind is written in `evolve.py` by those who read it."""
 Read = TypeVar("Read")
@@ -147,24 +144,12 @@ def to_the_microsecond(at: float) -> float:
     return round(at, 6)
 
 
-def encoded(entry: Entry) -> tuple[bytes | None, Headers]:
-    """The record's value and headers: a JournalRecord in CloudEvents binary mode; a tombstone has neither."""
-    key, seq, kind, at, home, data = entry
+def encoded(entry: Entry) -> bytes | None:
+    """The record's value, a JournalRecord; None of a tombstone. It has no headers (ADR 24)."""
+    _, seq, kind, at, home, data = entry
     if data is None:
-        return None, []
-    written = _written(at)
-    value = orjson.dumps({"home": home, "seq": seq, "kind": kind, "at": written, "data": data})
-    return value, [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", f"{key}-{seq}".encode()),
-        ("ce_source", b"dispatcher"),
-        _TYPE,
-        ("ce_time", written.encode()),
-        _JSON,
-    ]
-
-
-_TYPE, _JSON = ("ce_type", JournalRecord.ce_type.encode()), ("content-type", CONTENT_TYPE)
+        return None
+    return orjson.dumps({"home": home, "seq": seq, "kind": kind, "at": _written(at), "data": data})
 
 
 @lru_cache(maxsize=64)  # the entries of a round have one instant

@@ -11,7 +11,6 @@ from itertools import chain
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from harkara.contracts.envelope import Headers
 from harkara.contracts.topics import DISPATCH_JOURNAL, LARGEST_RECORD_BYTES
 from harkara.dispatcher.glance import glanced, whole
 from harkara.dispatcher.journal import EMITTED, Entry, decoded, encoded
@@ -130,8 +129,7 @@ class LaneLog:
         try:
             producer.begin_transaction()
             for entry in entries:
-                value, headers = encoded(entry)
-                self._produce(producer, entry.key, value, headers)
+                self._produce(producer, entry.key, encoded(entry))
             if offsets:
                 producer.send_offsets_to_transaction(list(offsets), member, CALL_TIMEOUT_SECONDS)
             producer.commit_transaction(CALL_TIMEOUT_SECONDS)
@@ -146,12 +144,12 @@ class LaneLog:
         """Forget the producer. What it had not committed is aborted by the next owner's InitTransactions."""
         self._producer = None
 
-    def _produce(self, producer: Producer, key: str, value: bytes | None, headers: Headers) -> None:
+    def _produce(self, producer: Producer, key: str, value: bytes | None) -> None:
         try:
-            producer.produce(self._topic, value, key, self._partition, headers=[*headers])
+            producer.produce(self._topic, value, key, self._partition)
         except BufferError:
             producer.poll(1.0)  # the queue is full: let some of it be acknowledged
-            producer.produce(self._topic, value, key, self._partition, headers=[*headers])
+            producer.produce(self._topic, value, key, self._partition)
 
     def _options(self) -> dict[str, object]:
         settings = self._settings
