@@ -108,13 +108,15 @@ def percentile(first: Sample, last: Sample, share: float) -> float:
 
 
 def driven(made: Rig, process: Process, seconds: float, per_second: float, ahead: int = AHEAD) -> tuple[Sample, Sample]:
-    """Feed at a rate for warm-up and `seconds`; samples around the latter."""
+    """Feed at a rate for warm-up and `seconds`; samples around the latter, exactly so far apart: what a stall left open
+    in its second is open again in each second that follows, and a part of a second would show more or less of it."""
     started, first = None, None
     for _ in made.feed(int(per_second * (WARM_UP_SECONDS + seconds)) + ahead, per_second, ahead):
         started = started or time.monotonic()  # not while the orders were made
         if first is None and time.monotonic() - started >= WARM_UP_SECONDS:
             first = sampled(process)
     assert first is not None
+    time.sleep(max(0.0, first.at + seconds - time.monotonic()))
     return first, sampled(process)
 
 

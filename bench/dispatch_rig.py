@@ -128,8 +128,9 @@ class Process:
 
     def sample(self) -> Sample:
         """What a dispatcher has done so far."""
+        at = time.monotonic()
         text = fetched(f"http://127.0.0.1:{self.port}/metrics") or ""
-        at, cpu = time.monotonic(), self.cpu_seconds()
+        cpu = self.cpu_seconds()
         accepted, lags = 0.0, dict[float, float]()
         for line in text.splitlines():
             if line.startswith(ACCEPTED):
