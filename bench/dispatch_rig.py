@@ -210,6 +210,11 @@ class Rig:
         """What the Graph API has seen."""
         return dict(json.loads(fetched(f"http://127.0.0.1:{self.graph_port}/counts") or "{}"))
 
+    def arrived(self, begin: float, end: float) -> int:
+        """The sends that reached the Graph API within a stretch of time and were accepted (monotonic seconds)."""
+        url = f"http://127.0.0.1:{self.graph_port}/arrived/{begin}/{end}"
+        return int(json.loads(fetched(url) or "{}")["arrived"])
+
     def close(self) -> None:
         """Stop every process."""
         for process in reversed(self.processes):

@@ -4,7 +4,8 @@
     python -m bench.lean_graph PORT --latency 0.06 --limit 80  # the 81st send of a number within a second: 130429
 
 `GET /counts` says what came: {accepted, refused, doubled, most_under_way, most_in_a_second, numbers: {number:
-accepted}}. `doubled` are sends whose callback data came before.
+accepted}}. `doubled` are sends whose callback data came before. `GET /arrived/FROM/UNTIL` says how many of the accepted
+came within a stretch of time: {arrived} (monotonic seconds, FROM included).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import asyncio
 import json
 import re
 import time
+from array import array
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,6 +44,7 @@ class Ledger:
     most_in_a_second: int = 0
     opaques: set[bytes] = field(default_factory=set)
     lately: dict[str, deque[float]] = field(default_factory=dict)
+    arrivals: array[float] = field(default_factory=lambda: array("d"))
     clock: Callable[[], float] = time.monotonic
 
     def takes(self, number: str, body: bytes) -> bool:
@@ -55,11 +59,17 @@ class Ledger:
         times.append(now)
         self.most_in_a_second = max(self.most_in_a_second, len(times))
         self.numbers[number] += 1
+        self.arrivals.append(now)
         opaque = OPAQUE.search(body)
         if opaque is not None:
             self.doubled += opaque[1] in self.opaques
             self.opaques.add(opaque[1])
         return True
+
+    def arrived(self, begin: float, end: float) -> bytes:
+        """The answer of `/arrived`."""
+        found = bisect_left(self.arrivals, end) - bisect_left(self.arrivals, begin)
+        return json.dumps({"arrived": found}).encode()
 
     def shown(self) -> bytes:
         """The answer of `/counts`."""
@@ -102,6 +112,10 @@ class Connection(asyncio.Protocol):
         ledger = self._ledger
         if target == "/counts":
             self._answer(b"200 OK", ledger.shown())
+            return
+        if target.startswith("/arrived/"):
+            begin, end = target.split("/")[2:]
+            self._answer(b"200 OK", ledger.arrived(float(begin), float(end)))
             return
         number = target.split("/")[-2]
         if ledger.takes(number, body):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from harkara.runtime.topic_admin import ensure_topics
 from tests.support.wait import eventually
 
 AT = 1_800_000_000.0
+HEARD_WITHIN_SECONDS = 1.0
 
 
 @pytest.fixture
@@ -72,5 +74,28 @@ def test_a_new_owner_fences_the_old_one_and_reads_only_what_was_committed(log: L
     heir.open()
     with pytest.raises(Fenced):
         log.commit([step(2)], [], None)
+    assert [entry.seq for entry in heir.read()] == [1]
+    heir.close()
+
+
+class Slow(tuple[Entry, ...]):
+    """Entries of which the second comes when librdkafka has long heard what became of the first."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        first, *others = super().__iter__()
+        yield first
+        time.sleep(HEARD_WITHIN_SECONDS)
+        yield from others
+
+
+def test_who_is_fenced_in_the_middle_of_a_commit_is_fenced_and_not_just_broken(
+    log: LaneLog, settings: Settings
+) -> None:
+    """Else the lane would be taken back from its new owner at once, and from us again."""
+    log.commit([step(1)], [], None)
+    heir = LaneLog(settings, 0)
+    heir.open()
+    with pytest.raises(Fenced, match="_FENCED"):
+        log.commit(Slow([step(2), step(3)]), [], None)
     assert [entry.seq for entry in heir.read()] == [1]
     heir.close()

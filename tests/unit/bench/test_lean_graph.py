@@ -35,6 +35,18 @@ def test_the_same_attempt_twice_is_counted() -> None:
     assert json.loads(ledger.shown())["accepted"] == 3
 
 
+def test_a_stretch_counts_the_accepted_that_came_in_it() -> None:
+    now = [100.0]
+    ledger = Ledger(limit=2, clock=lambda: now[0])
+    for at in (100.0, 100.5, 100.9, 101.0, 101.5):  # the third is refused
+        now[0] = at
+        ledger.takes("1", body(f"m-{at}.1"))
+    counted = [
+        json.loads(ledger.arrived(*stretch))["arrived"] for stretch in ((100.0, 101.0), (100.5, 101.5), (0, 1e9))
+    ]
+    assert counted == [2, 2, 4], "its begin belongs to it, its end does not"
+
+
 async def test_it_speaks_with_our_client() -> None:
     ledger = Ledger(limit=1)
     server = await asyncio.get_running_loop().create_server(lambda: Connection(ledger, 0.01), "127.0.0.1", 0)

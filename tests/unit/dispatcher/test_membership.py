@@ -33,7 +33,7 @@ class Group:
     polls: list[Callable[[], Message | None]] = field(default_factory=list)
     consumes: list[Callable[[], list[Message]]] = field(default_factory=list)
     assigned: list[dict[tuple[str, int], int]] = field(default_factory=list)
-    paused: list[tuple[str, int]] = field(default_factory=list)
+    paused: list[tuple[str, int]] = field(default_factory=list)  # as librdkafka's, it outlives every assignment
     at_the_end: Callable[[], None] = lambda: None
 
     def subscribe(self, _: list[str], **callbacks: Callable[..., None]) -> None:
@@ -59,7 +59,9 @@ class Group:
         self.assigned.append({(each.topic, each.partition): each.offset for each in partitions})
 
     def unassign(self) -> None: ...
-    def resume(self, _: list[TopicPartition]) -> None: ...
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.paused = [each for each in self.paused if each not in {(of.topic, of.partition) for of in partitions}]
+
     def pause(self, partitions: list[TopicPartition]) -> None:
         self.paused += [(each.topic, each.partition) for each in partitions]
 
@@ -166,6 +168,83 @@ def test_of_a_lane_that_is_full_no_more_is_fetched() -> None:
     bench.run()
     assert bench.lanes.delivered == [[100], [200], [101]]
     assert bench.group.paused == [(ORDERS, 1)]
+
+
+def full(bench: Bench, *lanes: int) -> Callable[[], Message | None]:
+    """A poll after which these lanes have no room."""
+
+    def found() -> Message | None:
+        bench.lanes.full = set(lanes)
+        bench.group.consumes = [lambda: [record(200, lane) for lane in lanes]]
+        return record(100, 7)
+
+    return found
+
+
+def test_a_full_lane_that_is_taken_anew_is_read_again_while_another_still_waits() -> None:
+    bench = Bench()
+
+    def broken_and_retaken() -> Message | None:
+        assert sorted(bench.group.paused) == [(ORDERS, 0), (ORDERS, 1)]
+        bench.membership.forget(0)
+        bench.membership.fetch(0, OFFSETS)
+        return None
+
+    bench.membership.fetch(0, OFFSETS)
+    bench.membership.fetch(1, OFFSETS)
+    bench.group.polls = [full(bench, 0, 1), broken_and_retaken, lambda: None]
+    bench.run()
+    assert bench.group.paused == [(ORDERS, 1)]
+
+
+def test_a_full_lane_that_was_forgotten_is_read_again_when_it_is_taken() -> None:
+    """What it said of its room meanwhile was of the lane that is gone."""
+    bench = Bench()
+
+    def broken() -> Message | None:
+        bench.membership.resume(ORDERS, 0)
+        bench.membership.forget(0)
+        return None
+
+    def retaken() -> Message | None:
+        bench.membership.fetch(0, OFFSETS)
+        return None
+
+    bench.membership.fetch(0, OFFSETS)
+    bench.group.polls = [full(bench, 0), broken, retaken, lambda: None]
+    bench.run()
+    assert bench.group.assigned[-1][(ORDERS, 0)] == 100
+    assert bench.group.paused == []
+
+
+@pytest.mark.parametrize("gone", ["on_revoke", "on_lost"])
+def test_of_a_full_lane_that_the_group_moved_nothing_stays_paused(gone: str) -> None:
+    bench = Bench()
+
+    def moved() -> Message | None:
+        lane = [TopicPartition(topic, 0) for topic in TOPICS]
+        bench.group.callbacks[gone](bench.group, lane)
+        assert bench.group.paused == []
+        return None
+
+    bench.membership.fetch(0, OFFSETS)
+    bench.group.polls = [full(bench, 0), moved, lambda: None]
+    bench.run()
+    assert bench.group.assigned[-1] == {(each, 0): 100 for each in TOPICS}, "until it was moved"
+
+
+def test_a_lane_that_has_room_again_is_read_on() -> None:
+    bench = Bench()
+
+    def emptied() -> Message | None:
+        assert bench.group.paused == [(ORDERS, 0)]
+        bench.membership.resume(ORDERS, 0)
+        return None
+
+    bench.membership.fetch(0, OFFSETS)
+    bench.group.polls = [full(bench, 0), emptied, lambda: None]
+    bench.run()
+    assert bench.group.paused == [] and len(bench.group.assigned) == 1
 
 
 def test_a_lane_that_cannot_take_its_records_ends_the_polling() -> None:

@@ -135,10 +135,10 @@ class LaneLog:
             producer.commit_transaction(CALL_TIMEOUT_SECONDS)
         except (KafkaException, BufferError) as error:
             self.close()
-            code = error.args[0].code() if isinstance(error, KafkaException) else None
+            code, name = _cause(producer, error)
             if code in _FENCED or code in _NO_MEMBER:
-                raise Fenced(_named(error)) from error
-            raise Broken(_named(error)) from error
+                raise Fenced(name) from error
+            raise Broken(name) from error
 
     def close(self) -> None:
         """Forget the producer. What it had not committed is aborted by the next owner's InitTransactions."""
@@ -167,6 +167,17 @@ class LaneLog:
 
 def _glanced(batch: Iterable[Message]) -> list[Entry]:
     return [glanced(record.key() or b"", record.value()) for record in batch]
+
+
+def _cause(producer: Producer, error: BaseException) -> tuple[int | None, str]:
+    """Kafka's code, if any, and its name. To whoever produces librdkafka says only that an error was fatal; asked for
+    the transaction, it says which."""
+    if isinstance(error, KafkaException) and error.args[0].code() == KafkaError._FATAL:
+        try:
+            producer.abort_transaction(CALL_TIMEOUT_SECONDS)
+        except KafkaException as fatal:
+            return fatal.args[0].code(), _named(fatal)
+    return error.args[0].code() if isinstance(error, KafkaException) else None, _named(error)
 
 
 def _named(error: BaseException) -> str:

@@ -71,6 +71,7 @@ class Membership:
         self._taken_anew: set[int] = set()
         self._changed = False
         self._resumes: list[TopicPartition] = []
+        self._paused: set[tuple[str, int]] = set()  # the polling thread's alone, as `_positions`
         self._positions: dict[tuple[str, int], int] = {}
         self._rebalances = 0  # seen so far, of any kind
         self.consumer = Consumer(self._options())
@@ -140,6 +141,7 @@ class Membership:
             self._loop.call_soon_threadsafe(self._hand_over, full, partition, found)
             for topic in self._answer(full):
                 self.consumer.pause([TopicPartition(topic, partition)])
+                self._paused.add((topic, partition))
 
     def _hand_over(self, full: Future[set[str]], partition: int, records: list[Record]) -> None:
         """In the event loop; without a task, for under load there are a hundred in a second."""
@@ -166,12 +168,13 @@ class Membership:
             anew, self._taken_anew = self._taken_anew, set()
         if changed:
             self._assign(wanted, anew)
-        self.consumer.resume([each for each in resumes if each.partition in wanted])
+        self._resume({(each.topic, each.partition) for each in resumes if each.partition in wanted})
 
     def _assign(self, wanted: dict[int, dict[str, int]], anew: set[int]) -> None:
         """All lanes that are ready; those that were being read go on where they are, those that were taken `anew` - it
         may be before it was seen that they had been left - where they say."""
         known = {(topic, lane) for lane, offsets in wanted.items() if lane not in anew for topic in offsets}
+        self._resume(self._paused - known)
         self._positions = {key: offset for key, offset in self._positions.items() if key in known}
         assignment = []
         for partition, offsets in wanted.items():
@@ -189,6 +192,7 @@ class Membership:
             self._wanted.clear()
             self._resumes.clear()
         self._positions.clear()
+        self._resume(self._paused)
         consumer.assign([])  # nothing is fetched before its lane is taken
         # Asked from another thread while this one polls, it never answers: it waits with the interpreter's lock held.
         self.member = consumer.consumer_group_metadata()
@@ -209,7 +213,14 @@ class Membership:
             self._wanted.clear()
             self._changed = False
         self._positions.clear()
+        self._resume(self._paused)
         consumer.unassign()
+
+    def _resume(self, partitions: set[tuple[str, int]]) -> None:
+        """Also those that are to be read no more, before they go: librdkafka keeps a pause beyond every assignment, and
+        a lane that is taken again has room and asks for nothing."""
+        self.consumer.resume([TopicPartition(topic, partition) for topic, partition in partitions])
+        self._paused -= partitions
 
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run in the event loop and wait, in the polling thread."""
