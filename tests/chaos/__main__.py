@@ -35,7 +35,7 @@ from tests.chaos.normaliser import normaliser_deaths
 from tests.chaos.opt_outs import opt_outs
 from tests.chaos.runs import told_runs
 from tests.chaos.stops import restart, takeover
-from tests.chaos.unrest import frozen_broker, outages, rebalances, stop_in_an_outage
+from tests.chaos.unrest import frozen_broker, outages, rebalances, rush, stop_in_an_outage
 from tests.chaos.verdict import Verdict
 
 PARTS = (
@@ -110,6 +110,7 @@ def jobs(campaign: Campaign, on: Ground, parts: Sequence[str]) -> Iterator[Job]:
         yield "rebalances", partial(rebalances, on, CYCLES, tell)
     if "outages" in parts:
         yield "outages", partial(outages, on, OUTAGES, tell)
+        yield "rush", partial(rush, on)
         yield "frozen-broker", partial(frozen_broker, on)
         yield "stop-in-an-outage", partial(stop_in_an_outage, on)
     if "stops" in parts:

@@ -73,6 +73,10 @@ class Round:
         self.cancelled.update(message_ids)
         await self.stack.write(SEND_COMMANDS, [(each.home, each.home, each, each.command_id) for each in commands])
 
+    async def has_begun(self) -> bool:
+        """Whether Meta has one of the messages."""
+        return bool(await self.stack.ledger())
+
     async def settled(self) -> bool:
         """Whether Meta has every message, or it is in doubt by name, or cancelled as was asked for."""
         statuses = await self.stack.statuses()

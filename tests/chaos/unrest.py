@@ -25,6 +25,8 @@ WAVE_SECONDS, WAVE = 0.5, 15  # 30 messages a second while processes come and go
 OUTAGE_LOAD, OUTAGE_RATE = 600, 5  # 600 messages of three homes, four numbers at 5/s: half a minute of work
 OUTAGE_SECONDS = 3.0
 SILENCE_SECONDS = 16.0  # session, transaction and commit end after 6, 5 and 10 s
+RUSH, RUSH_AT_ONCE = 9000, 1000  # a third for each of three lanes, which have room for 2,000
+ENDS = ("lived on", "ended by itself")
 TERMINATION_GRACE_SECONDS = 60.0  # Kubernetes kills after it
 
 
@@ -117,6 +119,28 @@ async def outages(on: Ground, times: int, tell: Callable[[str], None]) -> Unrest
         return Unrest("outages", f"broker killed {times} times, {ends} dispatchers ended by themselves", verdict)
 
 
+async def rush(on: Ground) -> Unrest:
+    """More orders wait than the lanes take at once when the broker dies; then a second process comes."""
+    assert on.broker is not None, "somebody else's broker is not killed"
+    async with on.round() as running:
+        for part in range(RUSH // RUSH_AT_ONCE):
+            await running.send(f"rush-{part:02}", RUSH_AT_ONCE)
+        process = await running.stack.dispatcher("dispatcher-0", **FAST)
+        await eventually(running.has_begun, 30, every=0.01)
+        on.broker.kill()
+        accepted = len(await running.stack.ledger())
+        await asyncio.wait([asyncio.create_task(process.process.wait())], timeout=OUTAGE_SECONDS)
+        on.broker.spawn()
+        await asyncio.to_thread(on.broker.wait_ready)
+        ended = process.process.returncode is not None
+        if ended:
+            await running.stack.dispatcher("dispatcher-0", **FAST)
+        await eventually(lambda: _has_gone_on(running, accepted), 90)
+        await running.stack.dispatcher("dispatcher-1", **FAST)
+        told = f"{RUSH} messages, {accepted} accepted when the broker died, the dispatcher {ENDS[ended]}"
+        return Unrest("rush", told, await running.concluded())
+
+
 async def frozen_broker(on: Ground) -> Unrest:
     """The broker falls silent, as behind a broken network, for longer than a session and a commit last."""
     assert on.broker is not None and on.broker.pid is not None, "somebody else's broker is not frozen"
@@ -144,8 +168,7 @@ async def frozen_broker(on: Ground) -> Unrest:
 
         await eventually(goes_on, 90)
         assert ended <= 1, "one that was started again lives on"
-        told = "ended by itself" if ended else "lived on"
-        return Unrest("frozen broker", f"the dispatcher {told}", await running.concluded())
+        return Unrest("frozen broker", f"the dispatcher {ENDS[ended > 0]}", await running.concluded())
 
 
 async def stop_in_an_outage(on: Ground) -> Unrest:
