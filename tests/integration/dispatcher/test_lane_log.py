@@ -6,16 +6,18 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
+from harkara.contracts.topics import DISPATCH_JOURNAL
 from harkara.dispatcher.journal import EMITTED, Entry
-from harkara.dispatcher.lane_log import MARK_WITHIN_RECORDS, Broken, Fenced, LaneLog
+from harkara.dispatcher.lane_log import LINGER_MS, MARK_WITHIN_RECORDS, Broken, Fenced, LaneLog
 from harkara.dispatcher.settings import Settings
 from harkara.runtime.settings import KafkaSettings, ServiceSettings
 from harkara.runtime.topic_admin import ensure_topics
 from tests.support.wait import eventually
 
 AT = 1_800_000_000.0
-HEARD_WITHIN_SECONDS = 1.0
+HEARD_WITHIN_SECONDS = 0.3
 
 
 @pytest.fixture
@@ -79,12 +81,16 @@ def test_a_new_owner_fences_the_old_one_and_reads_only_what_was_committed(log: L
 
 
 class Slow(tuple[Entry, ...]):
-    """Entries of which the second comes when librdkafka has long heard what became of the first."""
+    """Entries of which the second comes when librdkafka has long heard whether it may write the first."""
+
+    def meanwhile(self) -> None:
+        """What is to be looked at then."""
 
     def __iter__(self) -> Iterator[Entry]:
         first, *others = super().__iter__()
         yield first
         time.sleep(HEARD_WITHIN_SECONDS)
+        self.meanwhile()
         yield from others
 
 
@@ -99,3 +105,30 @@ def test_who_is_fenced_in_the_middle_of_a_commit_is_fenced_and_not_just_broken(
         log.commit(Slow([step(2), step(3)]), [], None)
     assert [entry.seq for entry in heir.read()] == [1]
     heir.close()
+
+
+def test_a_commits_entries_leave_together_however_slowly_they_are_handed_over(log: LaneLog, settings: Settings) -> None:
+    """Those that left alone would be waited for by a thread that never sleeps."""
+    log.commit([step(1)], [], None)
+    before, meanwhile = _end(settings), list[int]()
+
+    class Looking(Slow):
+        def meanwhile(self) -> None:
+            meanwhile.append(_end(settings))
+
+    began = time.monotonic()
+    log.commit(Looking([step(2), step(3)]), [], None)
+    seconds = time.monotonic() - began
+    assert meanwhile == [before]
+    assert seconds < HEARD_WITHIN_SECONDS + LINGER_MS / 2000, "the commit waits for no linger"
+    assert [entry.seq for entry in log.read()] == [1, 2, 3]
+
+
+def _end(settings: Settings) -> int:
+    """Of the journal, with what is not committed."""
+    options = {"group.id": "tests", "isolation.level": "read_uncommitted", "log_level": 3}
+    consumer = Consumer(settings.kafka.librdkafka_options() | options)
+    topic = TopicPartition(settings.kafka.topic(DISPATCH_JOURNAL), 0)
+    end: int = consumer.get_watermark_offsets(topic, timeout=10.0)[1]
+    consumer.close()
+    return end

@@ -17,6 +17,10 @@ from harkara.dispatcher.journal import EMITTED, Entry, decoded, encoded
 from harkara.dispatcher.settings import Settings
 
 TRANSACTION_TIMEOUT_MS = 5000  # below the session timeout: a dead owner's transaction ends before its lanes move
+LINGER_MS = 1000
+"""Longer than a commit's entries take to be handed over; the commit itself waits for none of it. So they leave in one
+request. For the answer to some that left before the others a thread would wait that never sleeps (ADR 21), and take the
+broker's time where both share a machine."""
 CALL_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0  # without any progress: a lane of a million records is read in far less
 READ_AHEAD_KILOBYTES = 16_384  # four fetches; memory that was used once stays with the process
@@ -158,7 +162,7 @@ class LaneLog:
             "transactional.id": name,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
             "retry.backoff.ms": 5,  # the default, 100, shows as 120 ms tails of a commit
-            "linger.ms": 0,
+            "linger.ms": LINGER_MS,
             "message.max.bytes": LARGEST_RECORD_BYTES,
             "client.id": f"dispatcher-{settings.instance}-{self._partition}",
             "log_level": 3,
