@@ -64,12 +64,10 @@ class Report:
                 self.missed.append(f"{name}: {key}")
 
 
-def between(made: Rig, first: Sample, last: Sample) -> dict[str, float]:
-    """Rate, processor time a message and journal-to-call percentiles of a stretch of time. The calls are counted where
-    they arrive, each by its own time: a dispatcher says what it has counted only when it comes to answer."""
+def between(first: Sample, last: Sample) -> dict[str, float]:
+    """Processor time a message and journal-to-call percentiles of a stretch of time."""
     count = max(1.0, last.accepted - first.accepted)
     return {
-        "calls_per_second": made.arrived(first.at, last.at) / (last.at - first.at),
         "cpu_ms_per_message": (last.cpu_seconds - first.cpu_seconds) * 1000 / count,
         "lag_p50_ms": percentile(first, last, 0.50) * 1000,
         "lag_p99_ms": percentile(first, last, 0.99) * 1000,
@@ -135,8 +133,8 @@ def line(bench: Bench) -> None:
     with bench.rig([number_id(11)], "cloud-api-high") as made:
         process = bench.placed(made.dispatcher())
         first, last = driven(made, process, bench.seconds, 1000)
-        counts = made.counts()
-        figures = between(made, first, last) | {key: counts[key] for key in ("doubled", "most_in_a_second")}
+        figures = {"calls_per_second": made.calls_per_second(first.at, last.at)} | between(first, last)
+        figures |= {key: made.counts()[key] for key in ("doubled", "most_in_a_second")}
     after = bare(bench)
     figures |= {f"bare_{name}": (before[name] + after[name]) / 2 for name in before}
     figures["cpu_of_bare"] = figures["cpu_ms_per_message"] / figures["bare_cpu_ms_per_message"]
@@ -163,7 +161,8 @@ def unlimited(bench: Bench) -> None:
     with bench.rig([number_id(11), number_id(12)], "quick", pool="pool-a") as made:
         for _ in made.feed(count):
             pass
-        figures = between(made, *emptied(made, bench.placed(made.dispatcher()), count))
+        first, last = emptied(made, bench.placed(made.dispatcher()), count)
+        figures = {"calls_per_second": made.calls_per_second(first.at, last.at)} | between(first, last)
     bars = {"calls_per_second": (">=", 1150.0), "cpu_ms_per_message": ("<=", 0.8)}
     bench.report.section("unlimited", figures, bars)
 
@@ -173,8 +172,8 @@ def ten(bench: Bench) -> None:
     with bench.rig([number_id(11 + n) for n in range(10)], "cloud-api", limit=80) as made:
         process = bench.placed(made.dispatcher())
         first, last = driven(made, process, bench.seconds, 800)
-        counts = made.counts()
-        figures = between(made, first, last) | {key: counts[key] for key in ("refused", "doubled", "most_in_a_second")}
+        figures = {"calls_per_second": made.calls_per_second(first.at, last.at)} | between(first, last)
+        figures |= {key: made.counts()[key] for key in ("refused", "doubled", "most_in_a_second")}
     bench.report.section("ten", figures, {"calls_per_second": (">=", 760.0), "refused": ("<=", 0)})
 
 
@@ -191,7 +190,7 @@ def numbers(bench: Bench) -> None:
     }
     for name, (count, lanes) in stretches.items():
         with bench.rig([number_id(11 + n) for n in range(count)], "cloud-api-high", partitions=lanes) as made:
-            found = between(made, *driven(made, made.dispatcher(), bench.seconds, rate, ahead=count))
+            found = between(*driven(made, made.dispatcher(), bench.seconds, rate, ahead=count))
             figures[f"cpu_ms_{name}"] = found["cpu_ms_per_message"]
     one = (figures["cpu_ms_1_numbers"] + figures["cpu_ms_1_numbers_again"]) / 2  # before and after: the machine's pace
     figures["growth"] = figures["cpu_ms_1000_numbers"] / one
@@ -216,7 +215,7 @@ def queue(bench: Bench) -> None:
                 count: threads.submit(driven, made[count], processes[count], bench.seconds, 75, 0) for count in made
             }
         for count, process in processes.items():
-            figures[f"cpu_ms_{count}_queued"] = between(made[count], *driving[count].result())["cpu_ms_per_message"]
+            figures[f"cpu_ms_{count}_queued"] = between(*driving[count].result())["cpu_ms_per_message"]
             figures[f"recovery_{count}_queued_seconds"] = taken_seconds(process)
     figures["growth"] = figures[f"cpu_ms_{bench.queue}_queued"] / figures[f"cpu_ms_{small}_queued"]
     figures["bytes_per_order"] = (resident[bench.queue] - resident[small]) / (bench.queue - small)

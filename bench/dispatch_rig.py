@@ -25,6 +25,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bench.lean_graph import EDGE_SECONDS
 from harkara.contracts.envelope import Headers, encode
 from harkara.contracts.event import event_id
 from harkara.contracts.intents import Candidate, DispatchOrder, Template
@@ -210,10 +211,12 @@ class Rig:
         """What the Graph API has seen."""
         return dict(json.loads(fetched(f"http://127.0.0.1:{self.graph_port}/counts") or "{}"))
 
-    def arrived(self, begin: float, end: float) -> int:
-        """The sends that reached the Graph API within a stretch of time and were accepted (monotonic seconds)."""
-        url = f"http://127.0.0.1:{self.graph_port}/arrived/{begin}/{end}"
-        return int(json.loads(fetched(url) or "{}")["arrived"])
+    def calls_per_second(self, begin: float, end: float) -> float:
+        """What reached the Graph API and was accepted between two moments (monotonic seconds). Counted there, each call
+        by its own time: a dispatcher says what it has counted only when it comes to answer. Waits for the edge."""
+        time.sleep(max(0.0, end + EDGE_SECONDS - time.monotonic()))
+        answer = json.loads(fetched(f"http://127.0.0.1:{self.graph_port}/arrived/{begin}/{end}") or "{}")
+        return float(answer["arrived"]) / (end - begin)
 
     def close(self) -> None:
         """Stop every process."""

@@ -5,7 +5,8 @@
 
 `GET /counts` says what came: {accepted, refused, doubled, most_under_way, most_in_a_second, numbers: {number:
 accepted}}. `doubled` are sends whose callback data came before. `GET /arrived/FROM/UNTIL` says how many of the accepted
-came within a stretch of time: {arrived} (monotonic seconds, FROM included).
+came within a stretch of time (monotonic seconds): {arrived}, the mean of all stretches of that length that begin within
+the second after FROM. Of one alone a pause of 40 ms at its edge would take or give what goes by in it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import uvloop
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 OPAQUE = re.compile(rb'"biz_opaque_callback_data": ?"([^"]+)"')
+EDGE_SECONDS = 1.0
 TOO_FAST = json.dumps(
     {"error": {"message": "(#130429) Rate limit hit", "type": "OAuthException", "code": 130429, "fbtrace_id": "A"}}
 ).encode()
@@ -67,9 +69,10 @@ class Ledger:
         return True
 
     def arrived(self, begin: float, end: float) -> bytes:
-        """The answer of `/arrived`."""
-        found = bisect_left(self.arrivals, end) - bisect_left(self.arrivals, begin)
-        return json.dumps({"arrived": found}).encode()
+        """The answer of `/arrived`: asked for a second after `end` at the earliest."""
+        found = self.arrivals[bisect_left(self.arrivals, begin) : bisect_left(self.arrivals, end + EDGE_SECONDS)]
+        counted = sum(min(1.0, (at - begin) / EDGE_SECONDS, (end - at) / EDGE_SECONDS + 1.0) for at in found)
+        return json.dumps({"arrived": counted}).encode()
 
     def shown(self) -> bytes:
         """The answer of `/counts`."""

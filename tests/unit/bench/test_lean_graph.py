@@ -35,16 +35,37 @@ def test_the_same_attempt_twice_is_counted() -> None:
     assert json.loads(ledger.shown())["accepted"] == 3
 
 
-def test_a_stretch_counts_the_accepted_that_came_in_it() -> None:
+def arrived(every: float, until: float, begin: float, end: float, pause: tuple[float, float] = (0.0, 0.0)) -> float:
+    """What is counted of calls from 100.0 on, of which those in the pause come at its end."""
+    now = [0.0]
+    ledger = Ledger(clock=lambda: now[0])
+    for n in range(int((until - 100.0) / every)):
+        at = 100.0 + n * every
+        now[0] = pause[1] if pause[0] <= at < pause[1] else at
+        ledger.takes("1", body(f"m-{n}.1"))
+    return float(json.loads(ledger.arrived(begin, end))["arrived"])
+
+
+def test_a_stretch_counts_the_calls_that_came_in_it() -> None:
+    assert round(arrived(0.1, 200.0, 110.0, 120.0), 6) == 100
+    assert round(arrived(0.1, 115.0, 110.0, 120.0), 6) == 44.5, "of the stretches of a second the mean"
+    assert arrived(0.1, 110.0, 110.0, 120.0) == 0
+
+
+def test_a_pause_at_the_edge_of_a_stretch_neither_takes_nor_gives_what_went_by_in_it() -> None:
+    even = arrived(0.001, 125.0, 110.0, 120.0)
+    assert abs(arrived(0.001, 125.0, 110.0, 120.0, (109.98, 110.02)) - even) < 1
+    assert abs(arrived(0.001, 125.0, 110.0, 120.0, (119.98, 120.02)) - even) < 1
+    assert abs(arrived(0.001, 125.0, 110.0, 120.0, (119.0, 119.04)) - even) < 1
+
+
+def test_what_is_refused_has_not_arrived() -> None:
     now = [100.0]
     ledger = Ledger(limit=2, clock=lambda: now[0])
-    for at in (100.0, 100.5, 100.9, 101.0, 101.5):  # the third is refused
+    for at in (100.0, 102.5, 102.6, 102.7, 110.0):
         now[0] = at
         ledger.takes("1", body(f"m-{at}.1"))
-    counted = [
-        json.loads(ledger.arrived(*stretch))["arrived"] for stretch in ((100.0, 101.0), (100.5, 101.5), (0, 1e9))
-    ]
-    assert counted == [2, 2, 4], "its begin belongs to it, its end does not"
+    assert json.loads(ledger.arrived(101.0, 105.0))["arrived"] == 2
 
 
 async def test_it_speaks_with_our_client() -> None:
