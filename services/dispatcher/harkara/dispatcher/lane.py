@@ -187,9 +187,10 @@ class Lane:
         await self._finish()
 
     async def _pause(self) -> None:
-        """Until something arrives or is due; rounds are at least the commit interval apart."""
+        """Until something arrives or is due; rounds are at least the commit interval apart. What arrived and is not
+        taken yet wakes nobody again."""
         wait = 0.0
-        if not (self._awake.is_set() or self._hearing.batch.scribe.entries):
+        if not (self._awake.is_set() or self._hearing.batch.scribe.entries or len(self.inbox)):
             until = next_wake(self.state, self._shop.around, self._now(), self._lazy_due())
             wait = 3600.0 if until is None else max(0.0, until - self._now())
         if wait > 0.0:
@@ -249,6 +250,8 @@ class Lane:
             self._revision = around.revision
             repace(self.state, around)
         await self._hearing.hear(self._breath)
+        for topic in self.inbox.emptied():
+            self._shop.room(topic, self.partition)
         if any(entry.kind == "order" for entry in scribe.entries):
             self._shop.failpoints.reach("after_intake")
         for _ in range(min(len(self._changed), ROUND)):
@@ -275,8 +278,6 @@ class Lane:
         if offsets or not self.inbox.next_offsets:
             self._lazy_since = None
         count_entries(batch.scribe.entries)
-        for topic in self.inbox.emptied():
-            self._shop.room(topic, self.partition)
 
     async def _meanwhile(self, commit: asyncio.Future[None]) -> None:
         """Until the commit has ended: raises what it raises. A lane that is left decides on no more than it commits,
