@@ -17,7 +17,7 @@ from harkara.runtime.topic_admin import ensure_topics
 from tests.support.wait import eventually
 
 AT = 1_800_000_000.0
-HEARD_WITHIN_SECONDS = 0.3
+HEARD_WITHIN_SECONDS = 0.3  # of the broker; where it takes longer, less is seen and nothing fails
 
 
 @pytest.fixture
