@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS
+from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS, UNREAD_LOOK_SECONDS, reads_old
 from tests.unit.dispatcher.lanes import ACCEPTED, ONE, TIMEOUT, TWO, HandDriven, order, policy, refused
 
 DOUBT_SECONDS = 20.0  # of an authentication message, by the policy of these tests
@@ -40,6 +40,62 @@ def test_the_time_for_reading_is_no_longer_than_the_category_waits_and_ends() ->
     assert lane.status() == "in_doubt"
     lane.round(0.2)
     assert lane.status() == "unknown"
+
+
+@pytest.mark.req("B1", "B2")
+@pytest.mark.parametrize("category", ["service", "authentication"])
+def test_no_doubt_ends_while_statuses_of_before_its_owner_are_read(category: str) -> None:
+    """Its echo may be the last of a million: whoever decided before would call unknown what Meta has, or repeat it."""
+    lane = HandDriven()
+    lane.take(order(category=category))
+    lane.now += 5 * DOUBT_SECONDS
+    lane.crash()
+    for _ in range(60):
+        heard(lane)
+        lane.write(reads_old)
+        lane.round(RECOVERY_GRACE_SECONDS - 1)
+    assert (lane.status(), len(lane.attempts)) == ("in_doubt", 1)
+    lane.echo()
+    assert (lane.status(), len(lane.attempts)) == ("submitted", 1)
+
+
+@pytest.mark.req("B1")
+@pytest.mark.parametrize("step", [0.0, -3600.0, 3600.0])
+def test_where_no_more_of_them_come_it_ends(step: float) -> None:
+    lane = HandDriven()
+    lane.take(order(category="service"))
+    lane.crash()
+    lane.round(5 * DOUBT_SECONDS)
+    lane.take(order("message-2", category="service"))
+    lane.crash()
+    lane.write(reads_old)
+    lane.now += step
+    if step:
+        lane.write(lambda scribe: scribe.clock_set(step))
+    lane.round(RECOVERY_GRACE_SECONDS - UNREAD_LOOK_SECONDS)
+    lane.round(UNREAD_LOOK_SECONDS - 0.1)
+    assert lane.status("message-2") == "in_doubt"
+    for _ in range(10):
+        lane.round(DOUBT_SECONDS)
+    assert lane.status("message-2") == "unknown"
+
+
+@pytest.mark.req("B1")
+def test_what_nobody_resolved_waits_for_them_too() -> None:
+    lane = HandDriven()
+    lane.take(order(category="service"))
+    lane.answer(TIMEOUT)
+    lane.round(5 * DOUBT_SECONDS)
+    assert lane.status() == "unknown"
+    until = lane.state.messages["message-1"].until
+    assert until is not None
+    lane.crash()
+    lane.now = until + 1
+    lane.write(reads_old)
+    lane.round(RECOVERY_GRACE_SECONDS - 1)
+    assert "message-1" in lane.state.messages
+    lane.echo()
+    assert lane.status() == "submitted"
 
 
 @pytest.mark.req("B1")

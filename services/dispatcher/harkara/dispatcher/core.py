@@ -13,7 +13,7 @@ from typing import Any
 
 from harkara.dispatcher import causes, journal
 from harkara.dispatcher.contacts import one_too_many
-from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS, doubt, doubt_is_over
+from harkara.dispatcher.doubt import RECOVERY_GRACE_SECONDS, doubt, doubt_is_over, waits_for_old
 from harkara.dispatcher.evidence import FALLBACK_KEPT_SECONDS
 from harkara.dispatcher.evolve import unplace, wake_number
 from harkara.dispatcher.fallback import tick_watches
@@ -108,6 +108,8 @@ def _still_pauses(state: LaneState, key: str) -> bool:
 
 
 def _wake(scribe: Scribe, around: Surroundings, message: Message) -> None:
+    if message.status in DOUBTFUL and waits_for_old(scribe, message):
+        return
     if message.status == "in_doubt":
         doubt_is_over(scribe, around, message)
     elif message.status == "unknown":

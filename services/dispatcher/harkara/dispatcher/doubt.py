@@ -21,7 +21,10 @@ from harkara.policy.lane import Doubt, sent_again
 
 RESEND_MARGIN_SECONDS = 2.0  # beyond lease and request timeout: a call of an older owner has surely ended
 CHANNEL_FRESH_SECONDS = 60.0  # a status processed this recently shows that echoes would reach us
-RECOVERY_GRACE_SECONDS = 10.0  # echoes that came while nobody owned the lane are read within this time
+RECOVERY_GRACE_SECONDS = 10.0
+"""How long an owner that has just come waits for echoes of before; and after the last of them was read where there are
+so many (60,000 are read in ten seconds) that it takes longer."""
+UNREAD_LOOK_SECONDS = 1.0  # how often what is in doubt is looked at while echoes of before are read
 
 
 def doubt(scribe: Scribe, around: Surroundings, message: Message, reason: str, **facts: Any) -> None:
@@ -35,6 +38,20 @@ def doubt(scribe: Scribe, around: Surroundings, message: Message, reason: str, *
     until = max(message.called_at + longest, scribe.now + min(longest, RECOVERY_GRACE_SECONDS))
     spent = message.spent + 1
     scribe.step(message, "in_doubt", until=until, reason=reason, spent=spent, **facts)
+
+
+def reads_old(scribe: Scribe) -> None:
+    """Statuses were read that lay there before this owner came, and more of those wait: the next may be the echo."""
+    scribe.state.unread_until = scribe.now + RECOVERY_GRACE_SECONDS
+
+
+def waits_for_old(scribe: Scribe, message: Message) -> bool:
+    """Whether the message's time waits until the statuses of before this owner are read; then it is looked at again.
+    Bounded by them: where none comes, no longer than for the last one."""
+    if scribe.now >= scribe.state.unread_until:
+        return False
+    scribe.state.put_off(message, scribe.now + UNREAD_LOOK_SECONDS)
+    return True
 
 
 def doubt_is_over(scribe: Scribe, around: Surroundings, message: Message) -> None:

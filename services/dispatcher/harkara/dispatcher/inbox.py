@@ -70,7 +70,8 @@ Arrival: TypeAlias = OrderArrived | CommandArrived | EchoArrived
 
 @dataclass
 class Inbox:
-    """One lane's waiting records. `next_offsets`: per topic, the offset after the newest one taken."""
+    """One lane's waiting records. `next_offsets`: per topic, the offset after the newest one taken.
+    `unread`: the offset up to which statuses lay there when the lane was taken."""
 
     kafka: KafkaSettings
     partition: int
@@ -79,6 +80,7 @@ class Inbox:
     next_offsets: dict[str, int] = field(default_factory=dict)
     quarantined: list[Quarantined] = field(default_factory=list)
     paused: set[str] = field(default_factory=set)
+    unread: int = 0
 
     def __post_init__(self) -> None:
         self._topics = {self.kafka.topic(topic): topic for topic in INPUTS}
@@ -109,6 +111,10 @@ class Inbox:
                 arrival = self._decoded(self._topics[name], record)
                 if arrival is not None:
                     yield arrival
+
+    def reads_old(self) -> bool:
+        """Whether statuses were taken lately that lay there when the lane was taken, and more of those wait."""
+        return self.next_offsets.get(self.kafka.topic(MESSAGE_LIFECYCLE), self.unread) < self.unread
 
     def offsets(self) -> list[TopicPartition]:
         """What a commit says of the records taken so far."""

@@ -14,12 +14,13 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka import Message as Record
 
-from harkara.contracts.topics import QUEUE_STATE
+from harkara.contracts.topics import MESSAGE_LIFECYCLE, QUEUE_STATE
 from harkara.dispatcher import metrics
 from harkara.dispatcher.barred import Bar, Barred
 from harkara.dispatcher.breath import Breath
 from harkara.dispatcher.calls import Calls
 from harkara.dispatcher.core import ROUND, place_waiting, recover, start_calls, tick
+from harkara.dispatcher.doubt import reads_old
 from harkara.dispatcher.garbage import RECOVERIES
 from harkara.dispatcher.hearing import HEARD_EVERY_SECONDS, Hearing
 from harkara.dispatcher.inbound import hear
@@ -156,7 +157,7 @@ class Lane:
         inputs = [TopicPartition(kafka.topic(topic), self.partition) for topic in INPUTS]
         try:
             found = {each.topic: each.offset for each in consumer.committed(inputs, timeout=10.0)}
-            lows = {each.topic: consumer.get_watermark_offsets(each, timeout=10.0)[0] for each in inputs}
+            marks = {each.topic: consumer.get_watermark_offsets(each, timeout=10.0) for each in inputs}
             heard = [TopicPartition(kafka.topic(topic), self.partition) for topic in HEARD]
             ends = {each.topic: consumer.get_watermark_offsets(each, timeout=10.0)[1] for each in heard}
         except KafkaException as error:
@@ -165,7 +166,8 @@ class Lane:
         if missing and journaled:
             raise LaneRefused(f"the journal has entries but {', '.join(missing)} no committed offset")
         for name in missing:
-            found[name] = lows[name]
+            found[name] = marks[name][0]
+        self.inbox.unread = marks[kafka.topic(MESSAGE_LIFECYCLE)][1]
         return found | ends, bool(missing)
 
     async def resume(self) -> dict[str, int]:
@@ -250,6 +252,8 @@ class Lane:
             self._revision = around.revision
             repace(self.state, around)
         await self._hearing.hear(self._breath)
+        if self.inbox.reads_old():
+            reads_old(scribe)
         for topic in self.inbox.emptied():
             self._shop.room(topic, self.partition)
         if any(entry.kind == "order" for entry in scribe.entries):

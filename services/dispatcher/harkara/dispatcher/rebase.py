@@ -28,6 +28,7 @@ def rebase(state: LaneState, step: float, at: float) -> None:
     by the clock as it is now (Unix seconds). Compaction takes entries away but never the one that says so: what is made
     of `at` is the same however much of the journal is left."""
     state.latest += step
+    state.unread_until += step
     for number, lane in state.numbers.items():
         lane.rebase(step)
         state.look_again(number)

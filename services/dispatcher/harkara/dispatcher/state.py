@@ -135,6 +135,7 @@ class LaneState:
     shown_last: str = ""
     shown_again_at: float = 0.0
     seed: int = 0
+    unread_until: float = 0.0  # until then statuses of before this owner may come (Unix seconds)
     latest: float = 0.0  # the newest entry's time, by the clock as it is now
     replaying: bool = True
 
