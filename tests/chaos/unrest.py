@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from harkara.devstack.kafka_server import EmbeddedKafka
 from tests.chaos.freezes import FAST
 from tests.chaos.ground import Ground, Round
 from tests.chaos.verdict import Verdict
@@ -107,16 +108,24 @@ async def outages(on: Ground, times: int, tell: Callable[[str], None]) -> Unrest
         for turn in range(times):
             progress = len(await running.stack.ledger())
             await eventually(lambda before=progress: _has_gone_on(running, before), 90)
-            on.broker.kill()
-            tell(f"outages: broker killed for the {turn + 1}. time, {len(await running.stack.ledger())} accepted")
-            await asyncio.wait([asyncio.create_task(process.process.wait())], timeout=OUTAGE_SECONDS)
-            on.broker.spawn()
-            await asyncio.to_thread(on.broker.wait_ready)
-            if process.process.returncode is not None:
-                ends += 1
-                process = await running.stack.dispatcher("dispatcher-0", **FAST)
+            process, ended, accepted = await _outage(on.broker, running, process)
+            tell(f"outages: broker killed for the {turn + 1}. time, {accepted} accepted")
+            ends += ended
         verdict = await running.concluded()
         return Unrest("outages", f"broker killed {times} times, {ends} dispatchers ended by themselves", verdict)
+
+
+async def _outage(broker: EmbeddedKafka, running: Round, process: Process) -> tuple[Process, bool, int]:
+    """The broker dies and comes back a little later: the dispatcher, whether it is another one, and how many calls were
+    accepted when the broker had died."""
+    broker.kill()
+    accepted = len(await running.stack.ledger())
+    await asyncio.wait([asyncio.create_task(process.process.wait())], timeout=OUTAGE_SECONDS)
+    broker.spawn()
+    await asyncio.to_thread(broker.wait_ready)
+    if process.process.returncode is None:
+        return process, False, accepted
+    return await running.stack.dispatcher("dispatcher-0", **FAST), True, accepted
 
 
 async def rush(on: Ground) -> Unrest:
@@ -127,14 +136,7 @@ async def rush(on: Ground) -> Unrest:
             await running.send(f"rush-{part:02}", RUSH_AT_ONCE)
         process = await running.stack.dispatcher("dispatcher-0", **FAST)
         await eventually(running.has_begun, 30, every=0.01)
-        on.broker.kill()
-        accepted = len(await running.stack.ledger())
-        await asyncio.wait([asyncio.create_task(process.process.wait())], timeout=OUTAGE_SECONDS)
-        on.broker.spawn()
-        await asyncio.to_thread(on.broker.wait_ready)
-        ended = process.process.returncode is not None
-        if ended:
-            await running.stack.dispatcher("dispatcher-0", **FAST)
+        _, ended, accepted = await _outage(on.broker, running, process)
         await eventually(lambda: _has_gone_on(running, accepted), 90)
         await running.stack.dispatcher("dispatcher-1", **FAST)
         told = f"{RUSH} messages, {accepted} accepted when the broker died, the dispatcher {ENDS[ended]}"
