@@ -146,6 +146,25 @@ def test_a_lane_that_was_left_and_taken_anew_between_two_looks_is_read_from_wher
     assert [assigned[(ORDERS, 0)] for assigned in bench.group.assigned] == [100, 100]
 
 
+def test_what_was_fetched_before_a_lane_was_taken_anew_is_not_handed_to_it() -> None:
+    """The polling thread got no processor meanwhile. Heard by the lane, it would pass for all that lies before it."""
+    bench = Bench()
+
+    def retaken() -> list[Message]:
+        bench.membership.forget(0)
+        bench.membership.fetch(0, OFFSETS | {ORDERS: 120})
+        return [record(2501), record(300, 1)]
+
+    bench.membership.fetch(0, OFFSETS)
+    bench.membership.fetch(1, OFFSETS)
+    bench.group.polls = [lambda: record(2500), lambda: record(120)]
+    bench.group.consumes = [retaken]
+    bench.run()
+    assert bench.lanes.delivered == [[300], [120]]
+    assert bench.group.assigned[-1][(ORDERS, 0)] == 120
+    assert bench.group.assigned[-1][(ORDERS, 1)] == 301
+
+
 def test_the_other_lanes_go_on_where_they_are() -> None:
     bench = Bench()
 

@@ -69,6 +69,8 @@ class Membership:
         self._lock = threading.Lock()
         self._wanted: dict[int, dict[str, int]] = {}  # lane -> the offsets to read from
         self._taken_anew: set[int] = set()
+        self._takes = Counter[int]()  # of each lane, how often it was asked for
+        self._reads: dict[int, int] = {}  # what is fetched now belongs to which of these; the polling thread's alone
         self._changed = False
         self._resumes: list[TopicPartition] = []
         self._paused: set[tuple[str, int]] = set()  # the polling thread's alone, as `_positions`
@@ -94,6 +96,7 @@ class Membership:
         with self._lock:
             self._wanted[partition] = offsets
             self._taken_anew.add(partition)
+            self._takes[partition] += 1
             self._changed = True
 
     def forget(self, partition: int) -> None:
@@ -138,17 +141,18 @@ class Membership:
         for partition, found in lanes.items():
             assert self._loop is not None
             full = Future[set[str]]()
-            self._loop.call_soon_threadsafe(self._hand_over, full, partition, found)
+            self._loop.call_soon_threadsafe(self._hand_over, full, partition, self._reads.get(partition, 0), found)
             for topic in self._answer(full):
                 self.consumer.pause([TopicPartition(topic, partition)])
                 self._paused.add((topic, partition))
 
-    def _hand_over(self, full: Future[set[str]], partition: int, records: list[Record]) -> None:
-        """In the event loop; without a task, for under load there are a hundred in a second."""
+    def _hand_over(self, full: Future[set[str]], partition: int, take: int, records: list[Record]) -> None:
+        """In the event loop; without a task, for under load there are a hundred in a second. What was fetched for an
+        earlier `take` of the lane comes again from where the new one reads: heard now, it would pass for all before."""
         if not full.set_running_or_notify_cancel():
             return  # nobody waits any more: the thread has ended for it
         try:
-            full.set_result(self._owner.deliver(partition, records))
+            full.set_result(self._owner.deliver(partition, records) if take == self._takes[partition] else set())
         except BaseException as error:
             full.set_exception(error)  # as if the thread had done it itself
             raise
@@ -166,7 +170,9 @@ class Membership:
             wanted = dict(self._wanted)
             resumes, self._resumes = self._resumes, []
             anew, self._taken_anew = self._taken_anew, set()
+            takes = {partition: self._takes[partition] for partition in wanted}
         if changed:
+            self._reads = takes
             self._assign(wanted, anew)
         self._resume({(each.topic, each.partition) for each in resumes if each.partition in wanted})
 
