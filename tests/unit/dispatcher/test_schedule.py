@@ -10,6 +10,7 @@ import pytest
 from harkara.contracts.numbers import QueueState
 from harkara.dispatcher.core import place_waiting
 from harkara.dispatcher.queue_state import MOST_FIRST, MOST_FLOWS, queue_state
+from harkara.dispatcher.settle import settle
 from harkara.policy.governance import BUILT_IN_PROFILES
 from harkara.policy.pacing import Limits, limits_of, paced
 from harkara.policy.schedule import Schedule, mixed_place, nth_call, pace_shown, turns_before
@@ -115,6 +116,31 @@ def _errors(lane: HandDriven, told: dict[str, tuple[float, float]], started: dic
     run(lane, lane.now + 10**8, started)
     waits = {each: started[each] - asked for each, (asked, _) in told.items()}
     return [abs(at - started[each]) / max(waits[each], LEAST_WAIT_SECONDS) for each, (_, at) in told.items()]
+
+
+@pytest.mark.req("ING-11", "B24")
+def test_estimates_of_a_number_that_decides_ahead_are_within_ten_percent() -> None:
+    """A queue of 3,000 at 1,000/s, 2,000 more after two seconds; in each of 300 rounds somebody is told their time."""
+    lane = HandDriven(limits=limits_of(BUILT_IN_PROFILES["cloud-api-high"]), capacity=10_000)
+    told, called = dict[str, tuple[float, float]](), dict[str, float]()
+    lane.take(*(order(f"bulk-{n:04}", life=10**8) for n in range(3000)), start=False)
+    for turn in range(600):
+        if turn == 133:
+            lane.take(*(order(f"more-{n:04}", life=10**8) for n in range(2000)), start=False)
+        placed(lane)
+        if turn < 300:
+            _ask(lane, f"message-{turn:04}", told)
+        for message in lane.round(0.015):
+            called[message.message_id] = message.called_at
+        for name, attempt in lane.under_way:
+            lane.write(lambda scribe, of=name, nth=attempt: settle(scribe, lane.around, of, nth, ACCEPTED))  # type: ignore[misc]
+        lane.under_way.clear()
+    waits = {each: called[each] - asked for each, (asked, _) in told.items()}
+    errors = [abs(at - called[each]) / max(waits[each], LEAST_WAIT_SECONDS) for each, (_, at) in told.items()]
+    tenths = quantiles(errors, n=10)
+    print(f"cloud-api-high: {len(errors)} estimates, error median {tenths[4]:.1%}, p90 {tenths[8]:.1%}")
+    assert len(errors) == 300 and max(waits.values()) > 2.0
+    assert tenths[8] < 0.10
 
 
 @pytest.mark.req("B14", "B24")
